@@ -1,0 +1,555 @@
+"""The bound that accuses: closed under exact rewriting of the equations.
+
+Every output of a step is, after distributing all products, a sum of monomials in state, gradient,
+scalars and opaque factors (a root, or one over a denominator).  Any evaluation by a rewriting of
+the class below computes
+
+    sum over monomials of   monomial * (1 + d1)(1 + d2)...      |di| <= u
+
+because a rounding of a product touches the monomials below it and a rounding of a partial sum the
+monomials in that partial sum.  So its error is at most
+
+    sum over monomials of  |monomial| * ((1 + u)**n - 1),   n = the most roundings that touch it.
+
+Nothing has to be expanded: the sum of |monomials| is the same equations evaluated on absolute
+values (``size``), and errors ride along like the second half of a dual number (``error``).
+Additions are paid once, when a polynomial is closed: a tree over N monomials puts at most N - 1
+additions above any of them.
+
+What a faithful implementation may do (the class)
+  1  any order and association of sums and products; fused multiply-add; x/y as x*(1/y); any wider
+     inner precision
+  2  distribute, factor out, expand one equation inside another or keep it as a stored tensor
+  3  two roots of one product share a root; sqrt(a)*sqrt(a) = a; scalars may leave a root
+  4  scale a denominator by scalars around or inside it
+  5  scalars by any formula, folded in any grouping in the scalar precision, each group rounded to
+     the tensor precision when it meets a tensor; a scalar has one computed value in a step
+  6  open a scalar sum onto a tensor, (1-a)*x = x - a*x and b*x = x - (1-b)*x, when its condition
+     number is at most 3; forms that the spec writes side by side are always allowed
+  7  leave out a term whose scalar factor is zero, or compute it
+
+Outside the class: terms that cancel on paper, ill-conditioned openings, a common tensor
+denominator, scalars computed below the precision of the profile.
+
+Outcomes are sets.  An element is *undecided* where a member of the class may overflow, divide by
+zero or leave a root's domain, and overflow counts over every sub-product of the equations but not
+through rule 4: to scale a denominator until it overflows is not faithful.  It *must be NaN* where every member gives NaN (0/0, a NaN input).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..expr import (
+    Absolute,
+    Graph,
+    Index,
+    Input,
+    Let,
+    Maximum,
+    Product,
+    Root,
+    Sign,
+    Sum,
+)
+from ..formats import Format
+from .scalars import Scalars
+from .structure import Folds, complements, divides
+
+Floats = NDArray[Any]  # float64, or long double for float64 subjects
+Mask = NDArray[np.bool_] | None  # None: nowhere
+
+OPEN = 3.0  # largest condition number of a scalar sum that may be opened (rule 6)
+SLACK = 5  # scalar roundings allowed for formulas other than the written one (rule 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an output element may be: within ``error`` of ``value``; or NaN where ``must_nan``; or,
+    where ``undecided``, anything.  Arrays of shape (rows, elements)."""
+
+    value: Floats
+    error: Floats
+    undecided: NDArray[np.bool_]
+    must_nan: NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Majorant:
+    """A polynomial in opaque factors, seen through the sum of its |monomials|."""
+
+    value: Floats  # the exact value
+    size: Floats  # sum of |monomials|
+    error: Floats  # what roundings of products, casts and opaque factors can add to the value
+    reach: Floats  # sum over monomials of the largest product of a subset of the factors
+    terms: int  # number of monomials: terms - 1 additions are to be paid; 0: zero by a scalar
+    steps: int  # most product roundings in one monomial; each may also underflow
+    nonneg: bool  # every computed version is >= 0
+    unsafe: Mask = None  # an intermediate may overflow, divide by zero or leave a root's domain
+    nan: Mask = None  # NaN in every member of the class
+    zero: Mask = None  # exactly zero in every member of the class
+    root: bool = False
+    swell: Floats | float = 1.0  # by how much rule 4 may magnify an underflow
+    names: frozenset[str] = frozenset()  # inputs that are explicit factors somewhere
+    bare: dict[str, Floats] = field(default_factory=dict)  # inputs that are monomials: |input|
+
+
+def either(a: Mask, b: Mask) -> Mask:
+    return b if a is None else a if b is None else a | b
+
+
+def both(a: Mask, b: Mask) -> Mask:
+    return None if a is None or b is None else a & b
+
+
+def somewhere(mask: NDArray[np.bool_]) -> Mask:
+    return mask if mask.any() else None
+
+
+class Bound:
+    """Values and bounds of nodes of one graph for a block of rows that share a structure.
+
+    ``start`` maps ``p``, ``grad`` and each state to (value, error) at the start of the step, of
+    shape (rows, elements), error ``None`` for exactly known; ``given`` maps Let nodes to observed
+    values that downstream equations use instead of their own (conditional mode).
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        fmt: Format,
+        scalars: Scalars,
+        rows: slice | NDArray[np.intp],
+        start: Mapping[str, tuple[Floats, Floats | None]],
+        nonneg: frozenset[str],
+        given: Mapping[Index, Floats] | None = None,
+    ) -> None:
+        self.graph, self.fmt, self.all_scalars, self.rows = graph, fmt, scalars, rows
+        self.start, self.nonneg, self.given = start, nonneg, given or {}
+        wide = fmt.name == "float64"
+        self.real: type[np.floating[Any]] = np.longdouble if wide else np.float64
+        self.u = self.real(fmt.unit)
+        self.eta = self.real(fmt.eta[0]) ** fmt.eta[1]
+        self.own = self.real(np.finfo(self.real).eps)
+        self.largest = self.real(fmt.largest)
+        self.us = self.real(scalars.unit)
+        self.one = np.ones((1, 1), self.real)
+        self.shape = next(iter(start.values()))[0].shape
+        self.complements = complements(graph)
+        self.memo: dict[Index, Majorant] = {}
+        self._tables: dict[Index, tuple[Floats, Floats]] = {}
+
+    # ---- scalars -----------------------------------------------------------------------------
+
+    def number(self, i: Index) -> tuple[Floats, Floats]:
+        """A scalar's exact value and error, of shape (rows, 1)."""
+        if i not in self._tables:
+            x = self.all_scalars[i]
+            value = x.value[self.rows].astype(self.real)[:, None]
+            error = x.error[self.rows].astype(self.real)[:, None]
+            self._tables[i] = (value, error)
+        return self._tables[i]
+
+    def is_zero(self, i: Index) -> bool:
+        value, error = self.number(i)
+        return bool(value[0, 0] == 0 and error[0, 0] == 0)
+
+    def is_one(self, i: Index) -> bool:
+        value, error = self.number(i)
+        return bool(value[0, 0] == 1 and error[0, 0] == 0)
+
+    def scalar(self, i: Index, exponent: int) -> Majorant | None:
+        """A scalar (or one over it) as a factor; None for exactly one, which nobody multiplies."""
+        if self.is_one(i):
+            return None
+        value, error = self.number(i)
+        if self.is_zero(i) and exponent > 0:
+            zero = np.zeros((1, 1), self.real)
+            every = np.ones((1, 1), np.bool_)
+            return Majorant(zero, zero, zero, self.one, 0, 0, True, zero=every)
+        size = np.abs(value)
+        with np.errstate(all="ignore"):
+            relative = np.where(value == 0, 0, error / size) + SLACK * self.us
+            v = value if exponent > 0 else 1 / value
+        size = np.abs(v)
+        unsafe = somewhere(~(size <= self.largest))
+        extra = 2 * error if exponent > 0 else 0 * size  # an inexact scalar that may vanish
+        return Majorant(
+            v, size, size * (self.u + relative + self.own) + extra * (value == 0),
+            np.maximum(self.one, size), 1, 1, bool((v >= 0).all()), unsafe,
+        )
+
+    def opened(self, i: Index) -> Majorant | None:
+        """Rule 6: the scalar as a sum of two parts, where that is well conditioned."""
+        parts = self.parts(i)
+        if parts is None:
+            return None
+        value, _ = self.number(i)
+        size = sum((np.abs(x) for x in parts), np.zeros((1, 1), self.real))
+        if any((x == 0).all() for x in parts) or not (size <= OPEN * np.abs(value)).any():
+            return None
+        reach = sum((np.maximum(1, np.abs(x)) for x in parts), np.zeros((1, 1), self.real))
+        # where it is ill conditioned, the row keeps the error of the unopened scalar
+        fit = size <= OPEN * np.abs(value)
+        error = np.where(fit, size * (3 * self.u + SLACK * self.us), 0)
+        size = np.where(fit, size, np.abs(value))
+        return Majorant(value, size, error, reach, 2, 3, bool((value >= 0).all()))
+
+    def parts(self, i: Index) -> list[Floats] | None:
+        node = self.graph.nodes[i]
+        if isinstance(node, Sum) and len(node.terms) == 2:
+            return [self.number(j)[0] for _, j in node.terms]
+        if i in self.complements:
+            return [self.one, self.number(self.complements[i])[0]]
+        return None
+
+    # ---- outputs -----------------------------------------------------------------------------
+
+    def outcome(self, output: Index, folds: Folds) -> Outcome:
+        """The outcome of the equation at node ``output``."""
+        with np.errstate(all="ignore"):
+            x = _Walk(self, folds).equation(output)
+            error, unsafe = self.close(x)
+            # the bound's own rounding: a few hundred operations on the error itself
+            error = error * (1 + self.real(1e-9))
+        full = self.shape
+        no = np.zeros((1, 1), np.bool_)
+        nan = no if x.nan is None else x.nan
+        undecided = (no if unsafe is None else unsafe) & ~nan
+        return Outcome(
+            np.broadcast_to(x.value, full),
+            np.broadcast_to(error, full),
+            np.broadcast_to(undecided, full),
+            np.broadcast_to(nan, full),
+        )
+
+    def close(self, x: Majorant) -> tuple[Floats, Mask]:
+        """The error of a finished polynomial: products, additions, underflows, our own rounding."""
+        adds = max(x.terms - 1, 0)
+        error = x.error
+        if adds:
+            error = error + (x.size + x.error) * (adds * self.u * (1 + adds * self.u))
+        rounds = x.steps + x.terms
+        if x.steps:
+            error = error + x.steps * self.eta * x.reach * x.swell
+        error = error + rounds * self.own * x.size
+        if x.zero is not None:
+            error = np.where(x.zero, 0, error)
+        bad = ~((x.reach <= self.largest) & (error <= self.largest))
+        return error, either(x.unsafe, somewhere(bad))
+
+
+class _Walk:
+    """One pass over the graph for one output: ``folds`` belong to the program of that output."""
+
+    def __init__(self, bound: Bound, folds: Folds) -> None:
+        self.b, self.folds = bound, folds
+        self.nodes = bound.graph.nodes
+        self.own_memo: dict[Index, Majorant] = {}
+
+    def equation(self, i: Index) -> Majorant:
+        node = self.nodes[i]
+        assert isinstance(node, Let)
+        return widest([self.node(j) for j in node.forms])
+
+    def node(self, i: Index) -> Majorant:
+        # what divides depends on the program's folds; the rest is shared between programs
+        memo = self.own_memo if divides(self.b.graph, i) else self.b.memo
+        if i not in memo:
+            memo[i] = self.build(i)
+        return memo[i]
+
+    def build(self, i: Index) -> Majorant:
+        b = self.b
+        if b.graph.scalar[i]:
+            s = b.scalar(i, 1)
+            return s or Majorant(b.one, b.one, 0 * b.one, b.one, 1, 0, True)
+        match self.nodes[i]:
+            case Input(name):
+                value, error = b.start[name]
+                return self.known(name, value, error)
+            case Let(_, forms):
+                if i in b.given:
+                    return self.known("", b.given[i], None)
+                return widest([self.node(j) for j in forms])
+            case Sum(terms):
+                return self.sum([(sign, self.node(j)) for sign, j in terms])
+            case Product(factors):
+                x = self.product([self.factor(e, j) for e, j in factors])
+                divisions = sum(1 for e, j in factors if e < 0 and b.graph.scalar[j])
+                if divisions:  # a divided scalar: cast and reciprocal
+                    x.error = x.error + (x.size + x.error) * divisions * b.u
+                    x.steps += divisions
+                return x
+            case Root(argument):
+                return self.root(argument)
+            case Maximum(left, right):
+                return self.maximum(self.node(left), self.node(right))
+            case Absolute(argument):
+                x = self.opaque(self.node(argument))
+                x.value, x.nonneg = np.abs(x.value), True
+                return x
+            case Sign(argument):
+                x = self.opaque(self.node(argument))
+                straddle = np.abs(x.value) <= x.error
+                error = np.where(straddle & (x.error > 0), 2.0, 0.0).astype(b.real)
+                sign = np.sign(x.value)
+                return Majorant(sign, np.abs(sign), error, b.one, 1, 0, x.nonneg, x.unsafe, x.nan, x.zero)
+        raise TypeError(f"node {i} is no tensor operation")
+
+    def known(self, name: str, value: Floats, error: Floats | None) -> Majorant:
+        """An input or an observed state."""
+        b = self.b
+        value = value.astype(b.real, copy=False)
+        nan = somewhere(np.isnan(value))
+        nonneg = name in b.nonneg
+        infinite = somewhere(np.isinf(value))
+        unsafe = infinite
+        if nonneg:
+            unsafe = either(unsafe, somewhere(value < 0))  # not a mean of squares any more
+        size = np.abs(value)
+        off = np.zeros((1, 1), b.real) if error is None else error.astype(b.real, copy=False)
+        zero = somewhere(value == 0 if error is None else (value == 0) & (error == 0))
+        reach = np.maximum(size if error is None else size + off, 1)
+        names = frozenset([name]) if name else frozenset()
+        return Majorant(
+            value, size, off, reach, 1, 0, nonneg, unsafe, nan, zero, names=names,
+            bare={name: size + off} if name else {},
+        )
+
+    def factor(self, exponent: int, i: Index) -> Majorant | None:
+        b = self.b
+        if b.graph.scalar[i]:
+            plain = b.scalar(i, exponent)
+            if exponent < 0 or plain is None or plain.terms == 0:
+                return plain
+            split = b.opened(i)
+            return plain if split is None else widest([plain, split])
+        return self.node(i) if exponent > 0 else self.reciprocal(i)
+
+    def sum(self, terms: list[tuple[int, Majorant]]) -> Majorant:
+        """Errors and sizes add; a term that is zero by its scalar adds nothing (rule 7)."""
+        b = self.b
+        unsafe: Mask = None
+        nan: Mask = None
+        kept: list[tuple[int, Majorant]] = []
+        for sign, x in terms:
+            unsafe = either(unsafe, x.unsafe)
+            if x.terms == 0:
+                unsafe = either(unsafe, x.nan)  # 0 * NaN, or left out
+            else:
+                nan = either(nan, x.nan)
+                kept.append((sign, x))
+        if not kept:
+            x = terms[0][1]
+            return Majorant(
+                x.value, x.size, x.error, b.one, 0, 0, True, unsafe, None, x.zero
+            )
+        if len(kept) == 1:
+            sign, x = kept[0]
+            return Majorant(
+                sign * x.value, x.size, x.error, x.reach, x.terms, x.steps,
+                sign > 0 and x.nonneg, unsafe, nan, x.zero, False, x.swell, x.names, dict(x.bare),
+            )
+        sign, x = kept[0]
+        value = x.value if sign > 0 else -x.value
+        size, error, reach, zero = x.size, x.error, x.reach, x.zero
+        for sign, x in kept[1:]:
+            value = value + x.value if sign > 0 else value - x.value
+            size, error, reach = size + x.size, error + x.error, reach + x.reach
+            zero = both(zero, x.zero)
+        bare: dict[str, Floats] = {}
+        for _, x in kept:
+            for name, amount in x.bare.items():
+                if any(name in y.names for _, y in kept if y is not x):
+                    error = error + b.u * amount  # x + x*y factored into x*(1 + y)
+                else:
+                    bare[name] = amount
+        return Majorant(
+            value, size, error, reach,
+            sum(x.terms for _, x in kept), max(x.steps for _, x in kept),
+            all(s > 0 and x.nonneg for s, x in kept), unsafe, nan, zero,
+            swell=_largest(x for _, x in kept),
+            names=frozenset().union(*(x.names for _, x in kept)), bare=bare,
+        )
+
+    def product(self, factors: Sequence[Majorant | None]) -> Majorant:
+        """Every multiplication, also inside nested products, is one rounding."""
+        b = self.b
+        fs = [f for f in factors if f is not None]
+        if not fs:
+            return Majorant(b.one, b.one, 0 * b.one, b.one, 1, 0, True)
+        unsafe: Mask = None
+        nan: Mask = None
+        zero: Mask = None
+        for f in fs:
+            unsafe, nan, zero = either(unsafe, f.unsafe), either(nan, f.nan), either(zero, f.zero)
+        rounds = len(fs) - 1
+        value, size, error, reach = fs[0].value, fs[0].size, fs[0].error, fs[0].reach
+        terms, steps = fs[0].terms, fs[0].steps
+        for f in fs[1:]:
+            # (s + e)(s' + e') - s s', written so that no product of infinities appears
+            error = error * (f.size + f.error) + size * f.error
+            value, size, reach = value * f.value, size * f.size, reach * f.reach
+            terms, steps = terms * f.terms, steps + f.steps
+        if rounds:
+            error = error + (size + error) * (rounds * b.u * (1 + rounds * b.u))
+        roots = [f for f in fs if f.root]
+        if len(roots) > 1:  # rule 3: one root of the quotient, whose inside may underflow
+            inside = math.prod((f.size for f in roots), start=b.one)
+            rest = math.prod((f.size + f.error for f in fs if not f.root), start=b.one)
+            widest_inside = math.prod((f.reach for f in roots), start=b.one) ** 2
+            lost = 2 * b.eta * widest_inside
+            least = np.where(inside > 0, lost / np.where(inside > 0, inside, 1), np.inf)
+            error = error + np.minimum(np.sqrt(lost), least) * rest
+            unsafe = either(unsafe, somewhere(~(widest_inside <= b.largest)))
+        pole = [f for f in fs if isinstance(f, _Reciprocal) and f.pole is not None]
+        if pole:
+            at = pole[0].pole
+            for f in pole[1:]:
+                at = either(at, f.pole)
+            assert at is not None
+            nan = either(nan, both(at, zero))  # 0/0
+            unsafe = either(unsafe, at)  # x/0: an infinity, of a sign we do not follow
+        if zero is not None:
+            error = np.where(zero, 0, error)
+            unsafe = either(unsafe, somewhere(zero & ~(reach <= b.largest)))
+        if any(f.terms == 0 for f in fs):  # a zero scalar: left out, or computed (rule 7)
+            unsafe = either(unsafe, nan)
+            return Majorant(
+                0 * value, 0 * size, 0 * size, b.one, 0, 0, True, unsafe, nan, np.ones_like(b.one, np.bool_)
+            )
+        once = [f for f in fs if sum(f is g for g in fs) % 2]
+        nonneg = all(f.nonneg for f in once) and all(f.nonneg or f.terms <= 1 for f in fs)
+        return Majorant(
+            value, size, error, reach, terms, steps + rounds, nonneg, unsafe, nan, zero,
+            swell=math.prod((f.swell for f in fs), start=1.0),
+            names=frozenset().union(*(f.names for f in fs)),
+        )
+
+    def opaque(self, x: Majorant) -> Majorant:
+        """A closed polynomial as one factor of its own."""
+        error, unsafe = self.b.close(x)
+        size = np.abs(x.value)
+        return Majorant(
+            x.value, size, error, np.maximum(1, size + error), 1, 0, x.nonneg, unsafe, x.nan, x.zero
+        )
+
+    def maximum(self, x: Majorant, y: Majorant) -> Majorant:
+        """No rounding; which operand wins may be open, and whether NaN does is."""
+        roots = x.root or y.root
+        x, y = self.opaque(x), self.opaque(y)
+        value = np.maximum(x.value, y.value)
+        high = np.maximum(x.value + x.error, y.value + y.error)
+        low = np.maximum(x.value - x.error, y.value - y.error)
+        error = np.maximum(high - value, value - low)
+        size = np.abs(value)
+        nan = both(x.nan, y.nan)
+        unsafe = either(either(x.unsafe, y.unsafe), either(x.nan, y.nan))
+        return Majorant(
+            value, size, error, np.maximum(x.reach, y.reach), 1, 0, x.nonneg or y.nonneg,
+            unsafe, nan, both(x.zero, y.zero), roots,
+        )
+
+    def root(self, argument: Index) -> Majorant:
+        b = self.b
+        x = self.node(argument)
+        error, unsafe = b.close(x)
+        value = np.sqrt(np.maximum(x.value, 0))
+        if not x.nonneg:
+            unsafe = either(unsafe, somewhere(x.value - error < 0))
+        low, high = np.sqrt(np.maximum(x.value - error, 0)), np.sqrt(np.maximum(x.value + error, 0))
+        apart = low + value
+        off = np.where(low > 0, error / np.where(apart > 0, apart, 1), np.maximum(high - value, value))
+        outside = 2 * self.scalar_factors(argument)  # rule 3: scalars outside the root
+        off = off + (value + off) * ((1 + outside) * b.u + 2 * b.own)
+        if x.zero is not None:
+            off = np.where(x.zero, 0, off)
+        return Majorant(
+            value, value, off, np.maximum(1, high), 1, 1 + outside, True, unsafe, x.nan, x.zero, True
+        )
+
+    def scalar_factors(self, i: Index) -> int:
+        node = self.nodes[i]
+        if isinstance(node, Let):
+            return max(self.scalar_factors(j) for j in node.forms)
+        if isinstance(node, Product):
+            return sum(
+                1 if self.b.graph.scalar[j] else self.scalar_factors(j) for _, j in node.factors
+            )
+        return 0
+
+    def reciprocal(self, i: Index) -> "_Reciprocal":
+        """One over a denominator: opaque, known to the relative error of its closed polynomial."""
+        b = self.b
+        x = self.node(i)
+        around, inside = self.folds.get(i, (frozenset(), frozenset()))
+        least = inner_least = b.one
+        for group in (around, inside):  # rule 4: any product of these may multiply it
+            for exponent, j in group:
+                if (b.number(j)[0] == 0).any():
+                    continue
+                k = np.abs(b.number(j)[0] ** -exponent)
+                least = least * np.minimum(k, 1)
+                if group is inside:
+                    inner_least = inner_least * np.minimum(k, 1)
+        error, unsafe = b.close(x)
+        lost = (x.steps + 2) * b.eta * x.reach / least
+        error = error + (lost if x.zero is None else np.where(x.zero, 0, lost))
+        low = np.abs(x.value) - error
+        vanishing = ~(low > 0)
+        pole = x.zero
+        if pole is not None:
+            vanishing = vanishing & ~pole
+        unsafe = either(unsafe, somewhere(vanishing))
+        if x.nan is not None and unsafe is not None:
+            unsafe = unsafe & ~x.nan
+        positive = low > 0
+        low = np.where(positive, low, 1)
+        value = 1 / np.where(x.value == 0, 1, x.value)
+        scaling = 4 * len(inside) if x.terms > 1 else 0  # k cast and multiplied, above and below
+        relative = error / low + (scaling + 1) * b.u + b.own
+        size = np.abs(value)
+        return _Reciprocal(
+            value, size, np.where(positive, size * relative, 0),
+            np.maximum(1, 1 / low), 1, 1 + scaling // 2,
+            x.nonneg, unsafe, x.nan, None, x.root, 1 / inner_least, pole=pole,
+        )
+
+
+@dataclass(slots=True)
+class _Reciprocal(Majorant):
+    pole: Mask = None  # the denominator is exactly zero in every member of the class
+
+
+def widest(versions: list[Majorant]) -> Majorant:
+    """Several forms of one tensor: the value of the first, the worst of every bound."""
+    if len(versions) == 1:
+        return versions[0]
+    first, *others = versions
+    size, error, reach = first.size, first.error, first.reach
+    unsafe = first.unsafe
+    for x in others:
+        size, error = np.maximum(size, x.size), np.maximum(error, x.error)
+        reach, unsafe = np.maximum(reach, x.reach), either(unsafe, x.unsafe)
+    bare: dict[str, Floats] = {}
+    for x in versions:
+        bare.update(x.bare)
+    return Majorant(
+        first.value, size, error, reach, max(x.terms for x in versions),
+        max(x.steps for x in versions), any(x.nonneg for x in versions), unsafe, first.nan,
+        first.zero, swell=_largest(versions),
+        names=frozenset().union(*(x.names for x in versions)), bare=bare,
+    )
+
+
+def _largest(xs: Iterable[Majorant]) -> Floats | float:
+    swell: Floats | float = 1.0
+    for x in xs:
+        if x.swell is not swell:
+            swell = np.maximum(swell, x.swell)
+    return swell

@@ -1,0 +1,149 @@
+"""From rows of observed steps to outcomes: groups the rows, keeps the blocks in cache, and puts the
+answers together again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats import Format
+from ..spec import Program
+from .bound import Bound, Outcome
+from .scalars import Profile, Scalars
+from .structure import blocks, folds, reachable
+
+Floats = NDArray[Any]
+
+BLOCK = 6144  # elements: some thirty float64 arrays of this size stay in a core's cache
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Steps of one program, as rows: step or group down, elements across.
+
+    ``scalars`` holds each row's hyperparameters with ``t`` and ``lr0``; ``start`` and ``observed``
+    map ``p``, ``grad`` (start only) and the states to doubles of shape (rows, elements).
+    ``start_error`` bounds how far the start may be from what the subject really holds.
+    """
+
+    program: Program
+    scalars: Sequence[Mapping[str, float]]
+    start: Mapping[str, Floats]
+    observed: Mapping[str, Floats]
+    start_error: Mapping[str, Floats] | None = None
+
+
+def outcomes(
+    steps: Steps,
+    *,
+    fmt: Format,
+    profile: Profile,
+    programs: Sequence[Program] | None = None,
+    conditional: bool = False,
+    only: Sequence[str] | None = None,
+) -> list[dict[str, Outcome]]:
+    """What each output may be, for each of ``programs`` (by default the steps' own alone).
+
+    All programs share a graph and so the work on what they have in common.  With ``conditional``,
+    equations downstream of a state use its *observed* new value: an explanation, never an
+    accusation.  ``only`` restricts the outputs.
+    """
+    chosen = list(programs) if programs is not None else [steps.program]
+    graph = chosen[0].graph
+    wanted = [[n for n in p.outputs if only is None or n in only] for p in chosen]
+    tops = [p.outputs[n] for p, names in zip(chosen, wanted, strict=True) for n in names]
+    nodes = [i for i in reachable(graph, tops) if graph.scalar[i]]
+    scalars = Scalars(graph, steps.scalars, profile)
+    rows, width = steps.start["p"].shape
+    nonneg = frozenset(s.name for p in chosen for s in p.states if s.nonneg)
+    answers: list[dict[str, list[tuple[NDArray[np.intp], slice, Outcome]]]] = [
+        {n: [] for n in names} for names in wanted
+    ]
+    for block in blocks(scalars, nodes):
+        across = min(width, BLOCK) or 1
+        down = max(1, BLOCK // across)
+        for top in range(0, len(block), down):
+            at = block[top : top + down]
+            for left in range(0, max(width, 1), across):
+                span = slice(left, left + across)
+                start = {
+                    n: (x[at, span], _maybe(steps.start_error, n, at, span))
+                    for n, x in steps.start.items()
+                }
+                shared = None
+                for k, program in enumerate(chosen):
+                    fold = folds(graph, tuple(program.outputs.values()))
+                    given = {}
+                    if conditional:
+                        given = {
+                            program.lets[s.name]: steps.observed[s.name][at, span]
+                            for s in program.states
+                            if s.name in steps.observed and s.name in program.lets
+                        }
+                    if shared is None or conditional:
+                        shared = Bound(graph, fmt, scalars, at, start, nonneg, given)
+                    for name in wanted[k]:
+                        outcome = shared.outcome(program.outputs[name], fold)
+                        answers[k][name].append((at, span, outcome))
+    return [
+        {name: _assembled(parts, rows, width) for name, parts in answer.items()}
+        for answer in answers
+    ]
+
+
+def _maybe(
+    errors: Mapping[str, Floats] | None, name: str, at: NDArray[np.intp], span: slice
+) -> Floats | None:
+    return None if errors is None or name not in errors else errors[name][at, span]
+
+
+def _assembled(
+    parts: list[tuple[NDArray[np.intp], slice, Outcome]], rows: int, width: int
+) -> Outcome:
+    if len(parts) == 1 and parts[0][2].value.shape == (rows, width):
+        return parts[0][2]
+    first = parts[0][2]
+    value, error = (np.empty((rows, width), a.dtype) for a in (first.value, first.error))
+    undecided, must_nan = (np.empty((rows, width), np.bool_) for _ in range(2))
+    for at, span, outcome in parts:
+        value[at, span], error[at, span] = outcome.value, outcome.error
+        undecided[at, span], must_nan[at, span] = outcome.undecided, outcome.must_nan
+    return Outcome(value, error, undecided, must_nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An outcome beside what was observed; arrays of shape (rows, elements).
+
+    ``ratio`` is the distance in units of the bound: at most 1 for every faithful implementation,
+    infinite where NaN, an infinity or an exact value was missed.  ``vacuous`` marks the elements
+    where the start of the step would have passed as well.
+    """
+
+    outcome: Outcome
+    ratio: NDArray[np.float64]
+    failed: NDArray[np.bool_]
+    vacuous: NDArray[np.bool_]
+
+
+def compare(outcome: Outcome, observed: Floats, start: Floats) -> Judgement:
+    """Compare what was observed with what was possible."""
+    with np.errstate(all="ignore"):
+        ratio = _ratio(outcome, observed)
+        failed = (ratio > 1) & ~outcome.undecided
+        vacuous = (_ratio(outcome, start) <= 1) & ~outcome.undecided
+    return Judgement(outcome, ratio, failed, vacuous)
+
+
+def _ratio(outcome: Outcome, observed: Floats) -> NDArray[np.float64]:
+    off = np.abs(observed - outcome.value)
+    ratio = np.where(off == 0, 0.0, off / outcome.error).astype(np.float64)
+    odd = ~np.isfinite(observed)
+    if odd.any():
+        ratio[odd] = np.inf
+    if outcome.must_nan.any():
+        ratio[outcome.must_nan] = np.where(np.isnan(observed[outcome.must_nan]), 0.0, np.inf)
+    ratio[outcome.undecided] = 0.0
+    return ratio

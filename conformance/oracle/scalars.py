@@ -1,0 +1,129 @@
+"""Scalars of a step: hyperparameters, the step counter and whatever is computed from them alone.
+
+Every scalar is computed for many rows (steps, groups) at once in extended precision, with a bound
+on the error of *any* usual formula for it in the scalar precision of the profile: powers by pow,
+by exp and log or by repeated products, 1 - b**t by expm1.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..expr import Const, Graph, Hyper, Index, Let, Power, Product, Root, Sum
+from ..formats import FORMATS
+
+Real = np.longdouble
+Array = NDArray[np.longdouble]
+
+OWN = float(np.finfo(np.longdouble).eps)  # our own rounding, per operation
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The precision profile of an implementation, apart from the formula it follows.
+
+    ``scalars``: the precision in which bias corrections and the like are computed;
+    ``hypers``: the precision that hyperparameters are rounded to before anything is computed from
+    them (``exact``: not at all).
+    """
+
+    scalars: str = "float64"
+    hypers: str = "exact"
+
+    def as_dict(self) -> dict[str, str]:
+        return {"scalars": self.scalars, "hypers": self.hypers}
+
+
+PROFILES = (
+    Profile(),
+    Profile(scalars="float32"),
+    Profile(hypers="float32"),
+    Profile(scalars="float32", hypers="float32"),
+)
+"""The known profiles, the one a subject is expected to have first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A scalar over all rows: exact value and absolute error, each of shape (rows,)."""
+
+    value: Array
+    error: Array
+
+
+class Scalars:
+    """The scalar nodes of a graph for a list of rows; computed when asked for.
+
+    ``rows`` gives for each row the hyperparameters, with ``t`` and ``lr0`` among them.
+    """
+
+    def __init__(self, graph: Graph, rows: Sequence[Mapping[str, float]], profile: Profile) -> None:
+        self.graph, self.rows = graph, rows
+        self.unit = FORMATS[profile.scalars].unit + OWN
+        self.hypers = None if profile.hypers == "exact" else FORMATS[profile.hypers]
+        self._memo: dict[Index, Scalar] = {}
+
+    def __getitem__(self, i: Index) -> Scalar:
+        if i not in self._memo:
+            with np.errstate(all="ignore"):
+                self._memo[i] = self._compute(i)
+        return self._memo[i]
+
+    def _compute(self, i: Index) -> Scalar:
+        u = self.unit
+        match self.graph.nodes[i]:
+            case Hyper(name):
+                given = np.array([float(row[name]) for row in self.rows])
+                if self.hypers is not None and name != "t":
+                    given = self.hypers.round(given)
+                value = given.astype(Real)
+                error = np.zeros_like(value)
+            case Const(exact):
+                value = np.full(len(self.rows), _longdouble(exact.numerator) / _longdouble(exact.denominator))
+                error = np.zeros_like(value)
+                if exact.denominator & (exact.denominator - 1):
+                    error = np.abs(value) * u
+            case Let(_, forms):
+                return self[forms[0]]
+            case Sum(terms):
+                parts = [(sign, self[j]) for sign, j in terms]
+                value = sum((sign * x.value for sign, x in parts), np.zeros(len(self.rows), Real))
+                error = sum((x.error for _, x in parts), np.zeros(len(self.rows), Real))
+                if len(parts) == 2:
+                    error = error + u * (np.abs(value) + error)
+                    error = error + OWN * (np.abs(parts[0][1].value) + np.abs(parts[1][1].value)) * (
+                        value != 0
+                    )
+                elif len(parts) > 2:
+                    total = sum((np.abs(x.value) + x.error for _, x in parts), np.zeros_like(value))
+                    error = error + (len(parts) - 1) * u * total
+            case Product(factors):
+                value = np.ones(len(self.rows), Real)
+                relative = np.zeros_like(value)
+                for exponent, j in factors:
+                    x = self[j]
+                    value = value * x.value if exponent > 0 else value / x.value
+                    size = np.abs(x.value)
+                    relative = relative + np.where(x.value == 0, 0, x.error / (size - x.error)) + u
+                error = np.abs(value) * relative * (1 + relative)
+            case Power(base, exponent):
+                b, n = self[base], self[exponent]
+                value = b.value**n.value
+                slope = np.where(b.value > 0, np.abs(n.value * np.log(b.value)), 0)
+                relative = u * (2 + np.abs(n.value) + 3 * slope)
+                relative = relative + np.where(b.value > 0, np.abs(n.value) * b.error / b.value, 0)
+                error = np.abs(value) * relative
+            case Root(argument):
+                x = self[argument]
+                value = np.sqrt(x.value)
+                error = u * value + np.where(x.value > 0, x.error / value, np.sqrt(x.error))
+            case node:
+                raise TypeError(f"{type(node).__name__} is no scalar operation")
+        return Scalar(value, error)
+
+
+def _longdouble(n: int) -> np.longdouble:
+    """An integer as a long double, rounded once."""
+    return np.longdouble(str(n))

@@ -1,0 +1,1 @@
+"""Optimizers to be judged: hand-written ones beside those of torch.optim."""

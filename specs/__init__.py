@@ -1,0 +1,1 @@
+"""The specs: one TOML file per algorithm, read by :mod:`optconform.spec`."""
