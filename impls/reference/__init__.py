@@ -1,0 +1,14 @@
+"""Six optimizers written from their papers, one file each, the equation beside each line.
+
+They share the frame in ``_common`` and nothing with the kernels of ``torch.optim``; their
+checkpoints pass to and from the optimizers of the same name there.
+"""
+
+from .adadelta import Adadelta
+from .adagrad import Adagrad
+from .adam import Adam
+from .adamw import AdamW
+from .rmsprop import RMSprop
+from .sgd import SGD
+
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]
