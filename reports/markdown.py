@@ -1,0 +1,83 @@
+"""The record as a CI step summary in GitHub-flavoured Markdown."""
+
+from __future__ import annotations
+
+import re
+
+from optconform.reports import view
+from optconform.reports.view import VERDICTS, Json
+
+MOST_FINDINGS = 20
+LONGEST = 300
+
+
+def escape(value: object) -> str:
+    """Untrusted text as one line of Markdown that can start neither markup nor a table cell."""
+    line = " ".join(view.visible(view.text(value)).split())
+    line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    line = re.sub(r"[\\`*_~\[\]#!$]", r"\\\g<0>", line)
+    for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
+        line = line.replace(mark, entity)
+    return line
+
+
+def code(value: object) -> str:
+    return f"<code>{escape(value)}</code>"
+
+
+def _cell(result: Json) -> str:
+    verdict = VERDICTS[result["verdict"]]
+    return "<br>".join([f"{verdict.symbol} {verdict.name}", *map(escape, view.notes(result))])
+
+
+def _table(record: Json, results: list[Json]) -> list[str]:
+    dtypes = view.dtypes_of(record, results)
+    lines = [
+        "| " + " | ".join(["spec", "implementation", *map(escape, dtypes)]) + " |",
+        "| " + " | ".join(["---"] * (2 + len(dtypes))) + " |",
+    ]
+    for spec, rows in view.matrix_of(record, results).items():
+        for (implementation, library, version), cells in rows.items():
+            release = f"{library} {version}".strip()
+            name = code(implementation) + (f"<br>{escape(release)}" if release else "")
+            said = ["<br>".join(_cell(results[n]) for n in cells.get(d, [])) for d in dtypes]
+            lines.append("| " + " | ".join([escape(spec), name, *(s or " " for s in said)]) + " |")
+    return lines
+
+
+def _remarks(results: list[Json]) -> list[str]:
+    """One line for each finding, then for each message; the gravest verdicts first."""
+    order = ("diverges", "error", "variant", "undecided", "conforms", "unsupported")
+    lines = []
+    for result in sorted(results, key=lambda result: order.index(result["verdict"])):
+        subject = f"{VERDICTS[result['verdict']].symbol} {escape(result['spec'])}, "
+        subject += f"{code(result['implementation'])}, {escape(result['dtype'])}"
+        for finding in view.as_maps(result.get("findings")):
+            what = finding.get("summary") or f"a {view.text(finding.get('kind'))} finding"
+            kind = f"**{escape(finding['kind'])}** · " if finding.get("kind") else ""
+            lines.append(f"- {kind}{subject}: {escape(what)}")
+        if result["verdict"] == "error" and not result.get("findings"):
+            lines.append(
+                f"- **error** · {subject}: {escape(result.get('message') or 'no message')}"
+            )
+    return lines
+
+
+def render_markdown(record: Json) -> str:
+    """The headline, the matrix and the first findings of a record."""
+    results = view.read_results(record)
+    lines = ["## Optimizer conformance", "", view.headline(results), ""]
+    if results:
+        lines += [*_table(record, results), ""]
+    if remarks := _remarks(results):
+        lines += ["### Findings", "", *remarks[:MOST_FINDINGS]]
+        if len(remarks) > MOST_FINDINGS:
+            lines.append(f"- and {view.count(len(remarks) - MOST_FINDINGS)} more")
+        lines.append("")
+    environment = view.as_map(record.get("environment"))
+    releases = [f"{escape(name)} {escape(value)}" for name, value in environment.items()]
+    run = view.as_map(record.get("run"))
+    releases += [f"seed {escape(run['seed'])}"] if "seed" in run else []
+    if releases:
+        lines.append(f"<sub>{' · '.join(releases)}</sub>")
+    return "\n".join(lines).rstrip() + "\n"
