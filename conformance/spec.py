@@ -222,6 +222,23 @@ def _trees(spec: Spec, variant: tuple[tuple[str, str], ...]) -> tuple[dict[str, 
     return trees, list(dict.fromkeys(found))
 
 
+@functools.cache
+def all_conditions(spec: Spec) -> tuple[str, ...]:
+    """Every condition that occurs in the spec or in one of its variants.
+
+    Steps in which the same ones hold run the same program, whatever the variant.
+    """
+    found = dict.fromkeys(_trees(spec, ())[1])
+    for axis in spec.axes.values():
+        for choice in axis.choices.values():
+            for name, forms in choice.equations.items():
+                for f in forms:
+                    tree = expr.parse(f, where=f"spec {spec.name}, equation {name}")
+                    found |= dict.fromkeys(expr.conditions(tree))
+            found |= dict.fromkeys(s.when for s in choice.states.values() if s.when)
+    return tuple(found)
+
+
 def program(spec: Spec, variant: Variant, hypers: Hypers, t: int) -> Program:
     """The straight-line program that step ``t`` (from 1) with these hyperparameters runs."""
     key = tuple(sorted(spec.variant(variant).items()))

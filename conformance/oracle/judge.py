@@ -21,14 +21,13 @@ BLOCK = 6144  # elements: some thirty float64 arrays of this size stay in a core
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Steps of one program, as rows: step or group down, elements across.
+    """Steps in which the same conditions hold, as rows: steps down, elements across.
 
     ``scalars`` holds each row's hyperparameters with ``t`` and ``lr0``; ``start`` and ``observed``
     map ``p``, ``grad`` (start only) and the states to doubles of shape (rows, elements).
     ``start_error`` bounds how far the start may be from what the subject really holds.
     """
 
-    program: Program
     scalars: Sequence[Mapping[str, float]]
     start: Mapping[str, Floats]
     observed: Mapping[str, Floats]
@@ -37,27 +36,26 @@ class Steps:
 
 def outcomes(
     steps: Steps,
+    programs: Sequence[Program],
     *,
     fmt: Format,
     profile: Profile,
-    programs: Sequence[Program] | None = None,
     conditional: bool = False,
     only: Sequence[str] | None = None,
 ) -> list[dict[str, Outcome]]:
-    """What each output may be, for each of ``programs`` (by default the steps' own alone).
+    """What each output may be, for each of ``programs``.
 
     All programs share a graph and so the work on what they have in common.  With ``conditional``,
     equations downstream of a state use its *observed* new value: an explanation, never an
     accusation.  ``only`` restricts the outputs.
     """
-    chosen = list(programs) if programs is not None else [steps.program]
-    graph = chosen[0].graph
-    wanted = [[n for n in p.outputs if only is None or n in only] for p in chosen]
-    tops = [p.outputs[n] for p, names in zip(chosen, wanted, strict=True) for n in names]
+    graph = programs[0].graph
+    wanted = [[n for n in p.outputs if only is None or n in only] for p in programs]
+    tops = [p.outputs[n] for p, names in zip(programs, wanted, strict=True) for n in names]
     nodes = [i for i in reachable(graph, tops) if graph.scalar[i]]
     scalars = Scalars(graph, steps.scalars, profile)
     rows, width = steps.start["p"].shape
-    nonneg = frozenset(s.name for p in chosen for s in p.states if s.nonneg)
+    nonneg = frozenset(s.name for p in programs for s in p.states if s.nonneg)
     answers: list[dict[str, list[tuple[NDArray[np.intp], slice, Outcome]]]] = [
         {n: [] for n in names} for names in wanted
     ]
@@ -73,7 +71,7 @@ def outcomes(
                     for n, x in steps.start.items()
                 }
                 shared = None
-                for k, program in enumerate(chosen):
+                for k, program in enumerate(programs):
                     fold = folds(graph, tuple(program.outputs.values()))
                     given = {}
                     if conditional:

@@ -1,0 +1,189 @@
+"""From a failing trace to a sentence: which step, which tensor, which equation."""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from . import expr
+from .formats import FORMATS
+from .lockstep import Judged, Trace, blocks, initial_state, position, program_of, worst
+from .oracle import exact
+from .oracle.judge import compare, outcomes
+from .oracle.scalars import Profile
+from .scenario import Scenario
+from .spec import Spec, equations_of, program, states_of
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The earliest and worst place where a trace leaves the bound.
+
+    ``group``, ``param`` and ``index`` place the element, ``step`` counts step events from 1.
+    ``equation`` is the name of the equation at fault.  ``inputs`` is what the step started from.
+    """
+
+    step: int
+    group: int
+    param: int
+    index: int
+    output: str
+    tensor: str
+    equation: str
+    observed: float
+    expected: float
+    bound: float
+    ratio: float
+    must_nan: bool
+    inputs: Mapping[str, float]
+    scalars: Mapping[str, float]
+    confirmed: bool
+    free: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes two failures the same finding."""
+        return ("numeric", self.equation)
+
+
+def diagnose(
+    trace: Trace, spec: Spec, variant: Mapping[str, str], profile: Profile, judged: list[Judged]
+) -> Diagnosis | None:
+    """The diagnosis of a trace, or None when nothing failed."""
+    places: list[tuple[int, int, Judged, str, tuple[int, int]]] = []
+    for part in judged:
+        for order, (name, judgement) in enumerate(part.outputs.items()):
+            at = worst(judgement)
+            if at is not None:
+                step = part.block.place.steps[at[0]]
+                places.append((step, order, part, name, at))
+    if not places:
+        return None
+    earliest = min(p[0] for p in places)
+    first = sorted((p for p in places if p[0] == earliest), key=lambda p: p[1])
+    _, _, part, name, at = first[0]
+    if trace.visible and len(first) > 1:
+        # an output downstream of a wrong state fails too; prefer what fails even from the
+        # observed state, unless nothing does
+        for _, _, other, other_name, other_at in first:
+            if _fails_alone(trace, other, other_name, profile):
+                part, name, at = other, other_name, other_at
+                break
+    judgement = part.outputs[name]
+    step, group, param, index = position(part.block, at)
+    row = part.block.steps
+    inputs = {n: float(x[at]) for n, x in row.start.items()}
+    bound = float(judgement.outcome.error[at])
+    must_nan = bool(judgement.outcome.must_nan[at])
+    observed = float(row.observed[name][at])
+    if trace.visible:
+        ball = exact.evaluate(part.program, row.scalars[at[0]], inputs)[name]
+    else:
+        ball = exact_run(trace, spec, variant, group, param, index, step)
+    return Diagnosis(
+        step=step + 1,
+        group=group,
+        param=param,
+        index=index,
+        output=name,
+        tensor="param" if name == "p" else _torch_name(part, name),
+        equation=name,
+        observed=observed,
+        expected=float("nan") if must_nan else float(judgement.outcome.value[at]),
+        bound=bound,
+        ratio=float(judgement.ratio[at]),
+        must_nan=must_nan,
+        inputs=inputs,
+        scalars=dict(row.scalars[at[0]]),
+        confirmed=exact.confirms(ball, observed, bound, must_nan=must_nan),
+        free=not trace.visible,
+    )
+
+
+def _torch_name(part: Judged, name: str) -> str:
+    return next(s.torch_name for s in part.program.states if s.name == name)
+
+
+def _fails_alone(trace: Trace, part: Judged, name: str, profile: Profile) -> bool:
+    fmt = FORMATS[trace.scenario.dtype]
+    steps = part.block.steps
+    answer = outcomes(
+        steps, [part.program], fmt=fmt, profile=profile, conditional=True, only=[name]
+    )[0]
+    return bool(compare(answer[name], steps.observed[name], steps.start[name]).failed.any())
+
+
+def exact_run(
+    trace: Trace, spec: Spec, variant: Mapping[str, str], group: int, param: int, index: int, step: int
+) -> Any:
+    """The exact value of a parameter's element after step event ``step``, from the very start."""
+    rows = [r for r in trace.rows[group, param] if r.step <= step]
+    values: dict[str, Any] = {
+        n: initial_state(s.init, rows[0].scalars) for n, s in states_of(spec, variant).items()
+    }
+    values["p"] = float(rows[0].start["p"][index])
+    for row in rows:
+        p = program(spec, variant, row.scalars, int(row.scalars["t"]))
+        values |= exact.evaluate(p, row.scalars, {**values, "grad": float(row.grad[index])})
+    return values["p"]
+
+
+# ---- t off by one ----------------------------------------------------------------------------
+
+
+def shifted_t(
+    trace: Trace, spec: Spec, variant: Mapping[str, str], profile: Profile, shift: int
+) -> bool:
+    """Whether the trace follows the spec with t too large by ``shift``."""
+    found = blocks(trace, spec, variant)
+    if found is None:
+        return False
+    fmt = FORMATS[trace.scenario.dtype]
+    for block in found:
+        straight = program_of(block, spec, variant)
+        moved = [{**s, "t": s["t"] + shift} for s in block.steps.scalars]
+        if any(s["t"] < 1 for s in moved):
+            moved = [{**s, "t": max(s["t"], 0.0)} for s in moved]
+        steps = replace(block.steps, scalars=moved)
+        answer = outcomes(steps, [straight], fmt=fmt, profile=profile)[0]
+        for name, outcome in answer.items():
+            if compare(outcome, steps.observed[name], steps.start[name]).failed.any():
+                return False
+    return True
+
+
+def uses_t(spec: Spec, variant: Mapping[str, str]) -> list[str]:
+    """The equations in which the step counter stands."""
+    return [
+        name
+        for name, forms in equations_of(spec, variant).items()
+        if any("t" in expr.names(ast.parse(f.strip(), mode="eval")) for f in forms)
+    ]
+
+
+def regimes(judged: list[Judged], scenario: Scenario) -> dict[str, int]:
+    """Element-steps of a scenario by the regime that they reached."""
+    fmt = FORMATS[scenario.dtype]
+    out: dict[str, int] = {}
+
+    def count(name: str, mask: Any) -> None:
+        out[name] = out.get(name, 0) + int(np.count_nonzero(mask))
+
+    for part in judged:
+        grad, p = part.block.steps.start["grad"], part.block.steps.start["p"]
+        count("element-steps", np.ones_like(grad, bool))
+        count("zero gradient", grad == 0)
+        count("subnormal gradient", (np.abs(grad) < fmt.tiny) & (grad != 0))
+        count("zero parameter", p == 0)
+        count("large gradient (square near overflow)", np.abs(grad) > np.sqrt(fmt.largest) * 1e-3)
+        for row, s in zip(range(len(grad)), part.block.steps.scalars, strict=True):
+            n = grad[row].size
+            if s.get("lr") != s["lr0"]:
+                out["lr changed since the first step"] = out.get("lr changed since the first step", 0) + n
+            if s.get("weight_decay", 0) > 0:
+                out["weight decay on"] = out.get("weight decay on", 0) + n
+            if s.get("eps", 0) >= 1e-3:
+                out["large eps"] = out.get("large eps", 0) + n
+    return {k: v for k, v in out.items() if v}

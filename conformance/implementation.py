@@ -1,0 +1,194 @@
+"""Who is judged: the protocol an implementation follows, and how a target's name becomes one.
+
+An implementation of another framework needs one small class with these methods; it is found
+through the entry-point group ``optconform.implementations`` (see docs/add-an-implementation.md).
+Tensors cross this border as flat float64 arrays, which hold every value of every judged dtype.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import RequestError
+from .scenario import Group, Scenario
+from .spec import Spec, Value, bundled
+
+Floats = NDArray[np.float64]
+
+
+class Unsupported(Exception):
+    """The subject does not take this dtype, option or event.  No verdict on its numerics."""
+
+
+@runtime_checkable
+class Session(Protocol):
+    """One optimizer under test, alive between the events of a scenario.
+
+    Lists run over groups, then parameters.
+    """
+
+    def step(self, gradients: Sequence[Sequence[Floats | None]]) -> None:
+        """Take one step; a gradient may be None."""
+
+    def parameters(self) -> list[list[Floats]]:
+        """The parameters' values, flat."""
+
+    def state(self) -> list[list[Mapping[str, Floats]]]:
+        """The state tensors that can be seen, by their name in the spec, flat; {} if none."""
+
+    def set_hyper(self, group: int, hyper: Mapping[str, Value]) -> None:
+        """Change hyperparameters (spec names) of a group."""
+
+    def add_group(self, group: Group) -> None:
+        """Add a parameter group."""
+
+    def reload(self) -> None:
+        """Save the state, build a new optimizer on the same parameters, load the state."""
+
+
+@runtime_checkable
+class Implementation(Protocol):
+    """Something that can be judged."""
+
+    @property
+    def name(self) -> str:
+        """As in reports, such as ``torch.optim:Adam[foreach]``."""
+
+    @property
+    def library(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def spec(self) -> str:
+        """The name of the spec it claims to follow."""
+
+    @property
+    def variant(self) -> Mapping[str, str]:
+        """The axes on which it declares to differ from the spec's defaults."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether a session takes seconds to start, as a compiled one does: fewer are drawn."""
+
+    def fixed(self, spec: Spec) -> dict[str, Value]:
+        """The hyperparameters that it does not let one choose, with the value they have."""
+
+    def changeable(self, spec: Spec) -> Sequence[str]:
+        """The hyperparameters that may be changed between steps."""
+
+    def start(self, scenario: Scenario, spec: Spec) -> Session:
+        """A session with the scenario's initial groups.  Raises Unsupported."""
+
+    def repro(self, scenario: Scenario, spec: Spec) -> str:
+        """A script that replays a scenario with the library alone and prints every tensor."""
+
+
+# ---- targets ---------------------------------------------------------------------------------
+
+LIBRARIES = ("torch", "reference")
+"""The libraries with an adapter of our own; their adapters lie in ``impls/adapters``."""
+
+
+def resolve(target: str, spec: str | None) -> list[Implementation]:
+    """The implementations that a target names.
+
+    ``target`` is a library (``torch``), one class of it (``torch.optim:AdamW``), any importable
+    ``package.module:Class``, or ``path/to/file.py:Class``.  ``spec`` is what the user says it
+    follows, or None to go by its name.  Raises RequestError, with one clear sentence.
+    """
+    if ":" not in target:
+        return _library(target, spec)
+    where, _, name = target.rpartition(":")
+    if not where or not name:
+        raise RequestError(f"target {target!r} is not LIBRARY, MODULE:CLASS or FILE.py:CLASS")
+    module, label = _module(where, target)
+    subject: Any = module
+    for part in name.split("."):
+        subject = getattr(subject, part, None)
+        if subject is None:
+            raise RequestError(f"{where} has no {name!r}")
+    if isinstance(subject, Implementation) and not isinstance(subject, type):
+        return [subject]
+    adapter = importlib.import_module("optconform.impls.adapters.torch_optim")
+    found: list[Implementation] = adapter.implementations(
+        subject, name=f"{label}:{name}", module=where, spec=spec or _guess(subject, name, spec)
+    )
+    return found
+
+
+def _library(target: str, spec: str | None) -> list[Implementation]:
+    for point in importlib.metadata.entry_points(group="optconform.implementations"):
+        if point.name == target:
+            try:
+                made: list[Implementation] = list(point.load()())
+            except Exception as e:
+                raise RequestError(f"{point.value} failed to load: {one_line(e)}") from None
+            return _follow(made, spec)
+    if target not in LIBRARIES:
+        raise RequestError(
+            f"unknown target {target!r}; name a library ({', '.join(LIBRARIES)}), MODULE:CLASS or "
+            "FILE.py:CLASS"
+        )
+    adapter = importlib.import_module("optconform.impls.adapters.torch_optim")
+    library: list[Implementation] = adapter.library(target)
+    return _follow(library, spec)
+
+
+def _follow(found: list[Implementation], spec: str | None) -> list[Implementation]:
+    kept = [i for i in found if spec is None or i.spec == spec]
+    if not kept:
+        raise RequestError(f"the target has no implementation of {spec!r}")
+    return kept
+
+
+def _module(where: str, target: str) -> tuple[ModuleType, str]:
+    if where.endswith(".py") or "/" in where:
+        path = Path(where)
+        if not path.is_file():
+            raise RequestError(f"no such file: {where}")
+        name = f"optconform_subject_{path.stem}"
+        loader = importlib.util.spec_from_file_location(name, path)
+        assert loader is not None and loader.loader is not None
+        module = importlib.util.module_from_spec(loader)
+        sys.modules[name] = module
+        sys.path.insert(0, str(path.parent.resolve()))
+        try:
+            loader.loader.exec_module(module)
+        except BaseException as e:
+            raise RequestError(f"{where} fails on import: {one_line(e)}") from None
+        return module, path.name
+    if where not in sys.path:
+        sys.path.append("")
+    try:
+        return importlib.import_module(where), where
+    except ModuleNotFoundError as e:
+        if e.name and where.split(".")[0] == e.name.split(".")[0]:
+            raise RequestError(f"target {target!r}: no module named {e.name!r}") from None
+        raise RequestError(f"{where} fails on import: {one_line(e)}") from None
+    except BaseException as e:
+        raise RequestError(f"{where} fails on import: {one_line(e)}") from None
+
+
+def _guess(subject: Any, name: str, spec: str | None) -> str:
+    """The spec a class follows by its name, or by that of a class it derives from."""
+    names = [name.rpartition(".")[2], *(c.__name__ for c in getattr(subject, "__mro__", ()))]
+    for candidate in names:
+        plain = candidate.lower().replace("_", "")
+        if plain in bundled():
+            return plain
+    raise RequestError(f"cannot tell which spec {name} claims to follow; say it with --spec")
+
+
+def one_line(e: BaseException) -> str:
+    text = " ".join(str(e).split())
+    return f"{type(e).__name__}: {text}"[:300] if text else type(e).__name__

@@ -1,0 +1,342 @@
+"""Runs an implementation through a scenario and holds every step against the oracle.
+
+*Lockstep*: the oracle starts each step from the subject's own state as it was after the step
+before, so errors do not pile up and the bound stays sharp.  Where the state cannot be seen the
+oracle runs freely beside the subject (:mod:`optconform.oracle.free`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import expr
+from .formats import FORMATS
+from .implementation import Floats, Implementation, Session, Unsupported
+from .oracle.free import free_running
+from .oracle.judge import Judgement, Steps, compare, outcomes
+from .oracle.scalars import Profile
+from .scenario import AddGroup, Group, Reload, Scenario, SetHyper, Step, gradient, initial
+from .spec import Program, Spec, Value, all_conditions, program, states_of
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One parameter in one step: what it started from, its gradient, what came out."""
+
+    step: int  # which step event, from 0
+    scalars: Mapping[str, float]  # hyperparameters, t and lr0
+    grad: Floats
+    start: Mapping[str, Floats]
+    observed: Mapping[str, Floats]
+
+
+@dataclass(slots=True)
+class Trace:
+    """What an implementation did in a scenario, up to where it raised, if it did."""
+
+    scenario: Scenario
+    rows: dict[tuple[int, int], list[Row]] = field(default_factory=dict)
+    visible: bool = True  # every state tensor could be read
+    touched: list[tuple[int, int, int]] = field(default_factory=list)  # (step, group, param)
+    crash: BaseException | None = None
+    crash_step: int = 0
+
+
+def run(implementation: Implementation, scenario: Scenario, spec: Spec) -> Trace:
+    """Drive ``implementation`` through ``scenario``.
+
+    An exception of the subject ends the trace and is kept in it; Unsupported is raised.
+    """
+    trace = Trace(scenario)
+    try:
+        _drive(implementation, scenario, spec, trace)
+    except Unsupported:
+        raise
+    except Exception as e:  # the subject's: a crash is a finding, never silence
+        trace.crash = e
+    return trace
+
+
+def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace: Trace) -> None:
+    fmt = FORMATS[scenario.dtype]
+    session = implementation.start(scenario, spec)
+    groups: list[Group] = []
+    hypers: list[dict[str, Value]] = []
+    counts: list[list[int]] = []
+    first_lr: list[list[float]] = []
+    values: list[list[Floats]] = []
+    states: list[list[Mapping[str, Floats]]] = []
+
+    def joined(group: Group) -> None:
+        groups.append(group)
+        hypers.append(dict(group.hyper))
+        counts.append([0] * len(group.params))
+        first_lr.append([0.0] * len(group.params))
+        values.append([initial(p, fmt) for p in group.params])
+
+    for group in scenario.groups:
+        joined(group)
+    states = _snapshot(session)[1]
+    step = -1
+    for event in scenario.events:
+        match event:
+            case SetHyper(g, hyper):
+                session.set_hyper(g, hyper)
+                hypers[g].update(hyper)
+            case AddGroup(group):
+                session.add_group(group)
+                joined(group)
+                states = states + _snapshot(session)[1][len(states) :]
+            case Reload():
+                session.reload()
+            case Step(skipped):
+                step += 1
+                trace.crash_step = step
+                grads: list[list[Floats | None]] = [
+                    [None if (g, k) in skipped else gradient(p, step, fmt) for k, p in enumerate(gr.params)]
+                    for g, gr in enumerate(groups)
+                ]
+                session.step(grads)
+                new_values, new_states = _snapshot(session)
+                for g, gr in enumerate(groups):
+                    for k in range(len(gr.params)):
+                        grad = grads[g][k]
+                        before, after = states[g][k], new_states[g][k]
+                        if grad is None:
+                            if not _same(values[g][k], new_values[g][k]) or any(
+                                n not in after or not _same(x, after[n]) for n, x in before.items()
+                            ):
+                                trace.touched.append((step, g, k))
+                            continue
+                        counts[g][k] += 1
+                        if counts[g][k] == 1:
+                            first_lr[g][k] = float(hypers[g].get("lr", 0.0))
+                        scalars = {
+                            **{n: float(v) for n, v in hypers[g].items()},
+                            "t": float(counts[g][k]),
+                            "lr0": first_lr[g][k],
+                        }
+                        trace.rows.setdefault((g, k), []).append(
+                            Row(
+                                step, scalars, grad,
+                                {"p": values[g][k], **before},
+                                {"p": new_values[g][k], **after},
+                            )
+                        )
+                values, states = new_values, new_states
+
+
+def _snapshot(session: Session) -> tuple[list[list[Floats]], list[list[Mapping[str, Floats]]]]:
+    return session.parameters(), session.state()
+
+
+def _same(a: Floats, b: Floats) -> bool:
+    return np.array_equal(a, b, equal_nan=True)
+
+
+# ---- rows to blocks --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the columns of a block come from: (group, param) and its size, in order."""
+
+    params: tuple[tuple[int, int], ...]
+    sizes: tuple[int, ...]
+    steps: tuple[int, ...]  # the step event of each row
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of a trace that are judged together."""
+
+    steps: Steps
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A block with the judgement on each output."""
+
+    block: Block
+    program: Program
+    outputs: Mapping[str, Judgement]
+
+
+def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] | None:
+    """The trace's rows in blocks; None when a state that the program has could not be seen.
+
+    A parameter's first step starts from the spec's initial state, whatever the subject holds: so
+    a wrong initial value shows in the first equation that uses it.
+    """
+    fmt = FORMATS[trace.scenario.dtype]
+    conditions = all_conditions(spec)
+    merged: dict[Any, list[tuple[tuple[int, int], list[Row]]]] = {}
+    for key, rows in trace.rows.items():
+        by_truth: dict[frozenset[str], list[Row]] = {}
+        for row in rows:
+            truth = frozenset(c for c in conditions if expr.holds(c, row.scalars))
+            by_truth.setdefault(truth, []).append(row)
+        for truth, some in by_truth.items():
+            identity = (key[0], truth, tuple((r.step, r.scalars["t"], r.scalars["lr0"]) for r in some))
+            merged.setdefault(identity, []).append((key, some))
+    out: list[Block] = []
+    inits = states_of(spec, variant)
+    for members in merged.values():
+        rows = members[0][1]
+        first = rows[0].scalars
+        needed = [s.name for s in program(spec, variant, first, int(first["t"])).states]
+        start: dict[str, list[list[Floats]]] = {n: [] for n in ("p", "grad", *needed)}
+        observed: dict[str, list[list[Floats]]] = {n: [] for n in ("p", *needed)}
+        off: dict[str, list[list[Floats]]] = {n: [] for n in needed}
+        inexact = False
+        for _, some in members:
+            for n in start:
+                start[n].append([])
+            for n in observed:
+                observed[n].append([])
+            for n in off:
+                off[n].append([])
+            for row in some:
+                start["p"][-1].append(row.start["p"])
+                start["grad"][-1].append(row.grad)
+                observed["p"][-1].append(row.observed["p"])
+                for n in needed:
+                    if n not in row.observed:
+                        return None
+                    error = np.zeros_like(row.grad)
+                    if row.scalars["t"] == 1:
+                        init = float(initial_state(inits[n].init, row.scalars))
+                        value = np.full_like(row.grad, init)
+                        if fmt.round(np.array(init)) != init:
+                            error += abs(init) * fmt.unit
+                            inexact = True
+                    elif n in row.start:
+                        value = row.start[n]
+                    else:
+                        return None
+                    start[n][-1].append(value)
+                    off[n][-1].append(error)
+                    observed[n][-1].append(row.observed[n])
+        stack = lambda parts: np.concatenate([np.stack(x) for x in parts], axis=1)  # noqa: E731
+        steps = Steps(
+            [r.scalars for r in rows],
+            {n: stack(x) for n, x in start.items()},
+            {n: stack(x) for n, x in observed.items()},
+            {n: stack(x) for n, x in off.items()} if inexact else None,
+        )
+        place = Place(
+            tuple(k for k, _ in members),
+            tuple(some[0].grad.size for _, some in members),
+            tuple(r.step for r in rows),
+        )
+        if sum(place.sizes):
+            out.append(Block(steps, place))
+    return out
+
+
+def initial_state(text: str, scalars: Mapping[str, float]) -> float:
+    """An initial value: a number or the name of a hyperparameter."""
+    try:
+        return float(text)
+    except ValueError:
+        return float(scalars[text])
+
+
+def judge(
+    trace: Trace,
+    spec: Spec,
+    variant: Mapping[str, str],
+    *,
+    profile: Profile,
+    conditional: bool = False,
+) -> list[Judged]:
+    """Every block of a trace against one variant of the spec.
+
+    Falls back to free-running where a state tensor is hidden (``trace.visible`` tells).
+    """
+    fmt = FORMATS[trace.scenario.dtype]
+    found = blocks(trace, spec, variant)
+    if found is None:
+        trace.visible = False
+        return free_judge(trace, spec, variant, profile=profile)
+    judged = []
+    for block in found:
+        p = program_of(block, spec, variant)
+        answer = outcomes(block.steps, [p], fmt=fmt, profile=profile, conditional=conditional)[0]
+        judged.append(Judged(block, p, compared(block.steps, answer)))
+    return judged
+
+
+def program_of(block: Block, spec: Spec, variant: Mapping[str, str]) -> Program:
+    first = block.steps.scalars[0]
+    return program(spec, variant, first, int(first["t"]))
+
+
+def compared(steps: Steps, answer: Mapping[str, Any]) -> dict[str, Judgement]:
+    return {
+        name: compare(outcome, steps.observed[name], steps.start[name])
+        for name, outcome in answer.items()
+    }
+
+
+def free_judge(
+    trace: Trace, spec: Spec, variant: Mapping[str, str], *, profile: Profile
+) -> list[Judged]:
+    """The parameters alone, against the oracle running freely from the initial values."""
+    fmt = FORMATS[trace.scenario.dtype]
+    out: list[Judged] = []
+    inits = states_of(spec, variant)
+    for key, rows in trace.rows.items():
+        if rows[0].grad.size == 0:
+            continue
+        programs = [program(spec, variant, r.scalars, int(r.scalars["t"])) for r in rows]
+        states = {
+            n: np.full_like(rows[0].grad, initial_state(s.init, rows[0].scalars)) for n, s in inits.items()
+        }
+        answers = free_running(
+            programs,
+            [r.scalars for r in rows],
+            {"p": rows[0].start["p"], **states},
+            [r.grad for r in rows],
+            fmt=fmt,
+            profile=profile,
+        )
+        for row, p, answer in zip(rows, programs, answers, strict=True):
+            one = lambda x: x[None, :]  # noqa: E731
+            steps = Steps(
+                [row.scalars],
+                {"p": one(row.start["p"]), "grad": one(row.grad)},
+                {"p": one(row.observed["p"])},
+            )
+            place = Place((key,), (row.grad.size,), (row.step,))
+            out.append(Judged(Block(steps, place), p, compared(steps, {"p": answer})))
+    return out
+
+
+def position(block: Block, flat: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(step, group, param, index) of an element of a block."""
+    row, column = flat
+    for (group, param), size in zip(block.place.params, block.place.sizes, strict=True):
+        if column < size:
+            return block.place.steps[row], group, param, column
+        column -= size
+    raise IndexError(flat)
+
+
+def worst(judgement: Judgement) -> tuple[int, int] | None:
+    """The failed element of the earliest row with the largest ratio in it, or None."""
+    failed: NDArray[np.bool_] = judgement.failed
+    rows = np.flatnonzero(failed.any(axis=1))
+    if rows.size == 0:
+        return None
+    row = int(rows[0])
+    ratio = np.where(failed[row], judgement.ratio[row], -1.0)
+    return row, int(np.argmax(ratio))
+
+
+def failing(judged: Sequence[Judged]) -> bool:
+    return any(j.failed.any() for part in judged for j in part.outputs.values())

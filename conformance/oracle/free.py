@@ -1,0 +1,189 @@
+"""Free-running: the oracle beside a subject whose state cannot be seen.
+
+Plain intervals explode within a few steps, because each step forgets that the errors of its inputs
+are the same in every place where they occur.  So every local error keeps its identity: it is moved
+through the later steps by the Jacobian of the exact step map, and the bound is the sum of the moved
+errors' absolute values.
+
+First-order propagation is exact up to curvature.  Curvature enters through roots, denominators and
+products, whose relative change is at most rho when their arguments are off by a relative rho: each
+of ``BENDS`` nestings magnifies by 1/(1 - rho).  Where rho is no longer small the element is
+undecided.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..expr import Absolute, Graph, Index, Input, Let, Maximum, Product, Root, Sign, Sum
+from ..formats import Format
+from ..spec import Program
+from .bound import Bound, Outcome
+from .scalars import Profile, Scalars
+from .structure import folds
+
+Floats = NDArray[Any]
+
+BENDS = 6  # nested non-linear operations in a step, products of two inexact factors included
+RHO = 0.05  # largest relative error of an argument under which the linearisation is used
+
+
+def free_running(
+    programs: Sequence[Program],
+    scalars: Sequence[Mapping[str, float]],
+    start: Mapping[str, NDArray[np.float64]],
+    grads: Sequence[NDArray[np.float64]],
+    *,
+    fmt: Format,
+    profile: Profile,
+) -> list[Outcome]:
+    """The outcome of ``p`` after each step of a run.
+
+    ``programs``, ``scalars`` and ``grads`` have one entry a step; ``start`` maps ``p`` and the
+    states to initial values, flat.  Outcomes have shape (1, elements).
+    """
+    real: type[np.floating[Any]] = np.longdouble if fmt.name == "float64" else np.float64
+    exact = {n: x.astype(real)[None, :] for n, x in start.items()}
+    width = exact["p"].shape
+    # errors[k][name]: how far the k-th local error has moved each quantity
+    errors: list[dict[str, Floats]] = [
+        {n: np.where(fmt.round(x.astype(np.float64)) != x, np.abs(x) * fmt.unit, 0)}
+        for n, x in exact.items()
+    ]
+    errors = [e for e in errors if any(np.any(x) for x in e.values())]
+    undecided = np.zeros(width, np.bool_)
+    out: list[Outcome] = []
+    for p, row, grad in zip(programs, scalars, grads, strict=True):
+        total = {n: _total(errors, n, width, real) for n in exact}
+        inputs = {n: (x, None) for n, x in exact.items()}
+        inputs["grad"] = (grad.astype(real)[None, :], None)
+        table = Scalars(p.graph, [row], profile)
+        nonneg = frozenset(s.name for s in p.states if s.nonneg)
+        bound = Bound(p.graph, fmt, table, np.arange(1), inputs, nonneg)
+        fold = folds(p.graph, tuple(p.outputs.values()))
+        local = {n: bound.outcome(i, fold) for n, i in p.outputs.items()}
+        with np.errstate(all="ignore"):
+            slopes = _Slopes(p.graph, bound, {n: x for n, (x, _) in inputs.items()}, total)
+            tangents = {n: slopes.of(i) for n, i in p.outputs.items()}
+            rho = np.broadcast_to(slopes.rho, width)
+            bend = (1 - np.minimum(rho, RHO)) ** -BENDS
+            moved: list[dict[str, Floats]] = []
+            for e in errors:
+                moved.append(
+                    {
+                        n: sum(
+                            (d * e[m] for m, d in tangents[n].items() if m in e),
+                            np.zeros(width, real),
+                        )
+                        * bend
+                        for n in tangents
+                    }
+                )
+            for n, o in local.items():
+                moved.append({n: o.error * bend})
+                undecided = undecided | o.undecided | o.must_nan
+            for n in exact:
+                if n not in local:
+                    for before, after in zip(errors, moved, strict=False):
+                        if n in before:
+                            after[n] = before[n]
+        undecided = undecided | (rho > RHO) | ~np.isfinite(rho)
+        errors = moved
+        exact = {n: local[n].value if n in local else exact[n] for n in exact}
+        error = _total(errors, "p", width, real)
+        undecided = undecided | ~np.isfinite(error) | ~np.isfinite(exact["p"])
+        must_nan = np.zeros(width, np.bool_)
+        out.append(Outcome(exact["p"], error, undecided.copy(), must_nan))
+    return out
+
+
+def _total(
+    errors: Sequence[Mapping[str, Floats]], name: str, shape: tuple[int, ...], real: Any
+) -> Floats:
+    return sum((np.abs(e[name]) for e in errors if name in e), np.zeros(shape, real))
+
+
+class _Slopes:
+    """Forward derivatives of nodes by the inputs of a step, and the largest relative error met."""
+
+    def __init__(
+        self, graph: Graph, bound: Bound, values: Mapping[str, Floats], total: Mapping[str, Floats]
+    ) -> None:
+        self.graph, self.bound, self.values, self.total = graph, bound, values, total
+        self.rho: Floats = np.zeros((1, 1), bound.real)
+        self.memo: dict[Index, tuple[Floats, dict[str, Floats]]] = {}
+
+    def of(self, i: Index) -> dict[str, Floats]:
+        return self.node(i)[1]
+
+    def node(self, i: Index) -> tuple[Floats, dict[str, Floats]]:
+        if i not in self.memo:
+            self.memo[i] = self.build(i)
+        return self.memo[i]
+
+    def bends(self, x: Floats, d: Mapping[str, Floats]) -> None:
+        """Note the relative error of the argument of something non-linear."""
+        off = sum(
+            (np.abs(v) * self.total[n] for n, v in d.items() if n in self.total),
+            np.zeros_like(self.rho),
+        )
+        relative = np.where(off == 0, 0, off / np.where(x == 0, 1, np.abs(x)))
+        relative = np.where((x == 0) & (off > 0), np.inf, relative)
+        self.rho = np.maximum(self.rho, relative)
+
+    def build(self, i: Index) -> tuple[Floats, dict[str, Floats]]:
+        if self.graph.scalar[i]:
+            return self.bound.number(i)[0], {}
+        match self.graph.nodes[i]:
+            case Input(name):
+                return self.values[name], {name: np.ones_like(self.values[name])}
+            case Let(_, forms):
+                return self.node(forms[0])
+            case Sum(terms):
+                value: Floats = np.zeros_like(self.rho)
+                slope: dict[str, Floats] = {}
+                for sign, j in terms:
+                    x, d = self.node(j)
+                    value = value + sign * x
+                    for n, v in d.items():
+                        slope[n] = slope.get(n, 0) + sign * v
+                return value, slope
+            case Product(factors):
+                value, slope = np.ones_like(self.rho), {}
+                for exponent, j in factors:
+                    x, d = self.node(j)
+                    if exponent < 0:
+                        if d:
+                            self.bends(x, d)
+                        value = value / x
+                        slope = {
+                            n: (slope.get(n, 0) - value * d.get(n, 0)) / x for n in {*slope, *d}
+                        }
+                    else:
+                        slope = {n: slope.get(n, 0) * x + value * d.get(n, 0) for n in {*slope, *d}}
+                        value = value * x
+                return value, slope
+            case Root(j):
+                x, d = self.node(j)
+                self.bends(x, d)
+                value = np.sqrt(np.maximum(x, 0))
+                safe = np.where(value > 0, value, 1)
+                return value, {n: np.where(value > 0, v / (2 * safe), 0) for n, v in d.items()}
+            case Maximum(j, k):
+                (x, d), (y, e) = self.node(j), self.node(k)
+                left = x >= y
+                names = {*d, *e}
+                # on a straddle both slopes are possible: their larger magnitude covers either
+                return np.maximum(x, y), {
+                    n: np.where(left, d.get(n, 0), e.get(n, 0)) for n in names
+                }
+            case Absolute(j):
+                x, d = self.node(j)
+                return np.abs(x), {n: np.sign(x) * v for n, v in d.items()}
+            case Sign(j):
+                x, d = self.node(j)
+                self.bends(x, d)
+                return np.sign(x), {}
+        raise TypeError(f"node {i} is no tensor operation")

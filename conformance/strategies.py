@@ -1,0 +1,159 @@
+"""Hypothesis strategies for scenarios.  Public: use them in your own property tests.
+
+What they draw often is what default settings hide: zero parameters, magnitudes over many decades,
+spikes followed by zeros, eps near 1e-2, lr * weight_decay near 0.1, lr changed in mid-run, None
+and late gradients, two unlike groups, sizes around SIMD widths.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from .errors import RequestError
+from .formats import format_named
+from .scenario import (
+    AddGroup,
+    Event,
+    Group,
+    Param,
+    Recipe,
+    Reload,
+    Scenario,
+    SetHyper,
+    Step,
+)
+from .spec import HyperSpec, Spec, Value
+
+_USUAL: Mapping[str, Sequence[float]] = {
+    # dyadic values are exact in every format; decimal ones show where a rounding happens
+    "lr": (1e-2, 1e-2, 0.1, 1e-3, 0.5, 2.0**-7, 1.0, 0.0),
+    "eps": (1e-8, 1e-2, 1e-2, 1e-3, 2.0**-10, 1.0, 1e-5, 0.0, 1e-300),
+    "weight_decay": (0.0, 0.0, 0.1, 0.01, 1.0, 10.0, 0.5),
+    "momentum": (0.9, 0.9, 0.0, 0.5, 0.99, 0.25),
+    "dampening": (0.0, 0.0, 0.5, 0.1, 1.0),
+    "lr_decay": (0.0, 1e-2, 0.5),
+    "initial_accumulator_value": (0.0, 0.0, 0.1, 1.0),
+    "beta1": (0.9, 0.9, 0.5, 0.0, 0.3, 0.95),
+    "beta2": (0.999, 0.99, 0.5, 0.0, 0.999999, 0.9),
+    "alpha": (0.99, 0.9, 0.5, 0.0, 0.999999),
+    "rho": (0.9, 0.95, 0.5, 0.0, 0.999999),
+}
+
+_SIZES = (1, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129)
+
+
+def hyper_values(hyper: HyperSpec) -> st.SearchStrategy[Value]:
+    """Values of one hyperparameter: the usual and the revealing ones inside its domain."""
+    if hyper.domain is None:
+        return st.sampled_from([False, False, True])
+    domain = hyper.domain
+    usual = _USUAL.get(hyper.name, (0.0, 1e-2, 0.1, 0.5, 0.9, 1.0))
+    return st.sampled_from([v for v in (float(hyper.default), *usual) if v in domain])
+
+
+def hypers(spec: Spec, *, fixed: Mapping[str, Value] | None = None) -> st.SearchStrategy[dict[str, Value]]:
+    """Admissible settings of all hyperparameters of ``spec``; ``fixed`` ones keep their value.
+
+    Raises RequestError when ``fixed`` names no hyperparameter or leaves its domain.
+    """
+    fixed = dict(fixed or {})
+    spec.check_hypers(fixed)
+    draws = {
+        name: st.just(fixed[name]) if name in fixed else hyper_values(h)
+        for name, h in spec.hypers.items()
+    }
+    return st.fixed_dictionaries(draws).map(lambda h: _reconciled(spec, h, fixed)).filter(spec.admissible)
+
+
+def _reconciled(spec: Spec, h: dict[str, Value], fixed: Mapping[str, Value]) -> dict[str, Value]:
+    """Nesterov asks for momentum and no dampening: grant it, rather than draw again and again."""
+    if h.get("nesterov") and not spec.admissible(h):
+        for name, value in (("momentum", 0.9), ("dampening", 0.0)):
+            if name in h and name not in fixed:
+                h = {**h, name: h[name] or value if name == "momentum" else value}
+        if not spec.admissible(h) and "nesterov" not in fixed:
+            h = {**h, "nesterov": False}
+    return h
+
+
+def params() -> st.SearchStrategy[Param]:
+    """A parameter with its recipes; at most a few thousand elements."""
+    size = st.sampled_from(_SIZES)
+    shape = st.one_of(
+        size.map(lambda n: (n,)),
+        size.map(lambda n: (n,)),
+        st.sampled_from([(), (0,), (3, 5), (4, 8), (2, 3, 5), (1000,), (7, 11)]),
+    )
+    seeds = st.integers(0, 2**16 - 1)
+    inits = st.sampled_from(["mostly-zero", "mostly-zero", "zeros", "normal", "wide", "ones"])
+    grads = st.sampled_from(
+        ["mixture"] * 5
+        + ["normal", "spike", "late", "flip", "constant", "zeros", "subnormal", "huge"]
+    )
+    layouts = st.sampled_from(["contiguous"] * 4 + ["transposed", "strided", "grad-strided"])
+    return st.builds(
+        Param,
+        shape,
+        st.builds(Recipe, inits, seeds),
+        st.builds(Recipe, grads, seeds),
+        layouts,
+    )
+
+
+def groups(spec: Spec, *, fixed: Mapping[str, Value] | None = None) -> st.SearchStrategy[Group]:
+    """A parameter group of one to four parameters."""
+    return st.builds(
+        Group, hypers(spec, fixed=fixed), st.lists(params(), min_size=1, max_size=4).map(tuple)
+    )
+
+
+@st.composite
+def scenarios(
+    draw: Any,
+    spec: Spec,
+    *,
+    dtype: str,
+    max_steps: int = 8,
+    fixed: Mapping[str, Value] | None = None,
+    changeable: Sequence[str] = ("lr", "weight_decay"),
+    events: bool = True,
+) -> Scenario:
+    """Scenarios for ``spec``: groups, then steps with changes between them.
+
+    ``dtype`` is one of float32, float64, bfloat16, float16; ``fixed`` holds hyperparameters at a
+    value; ``changeable`` names those that may change in mid-run; without ``events`` there are only
+    steps, every gradient present.  Raises RequestError for an unknown dtype or hyperparameter and
+    for ``max_steps`` below 1.
+    """
+    format_named(dtype)
+    if max_steps < 1:
+        raise RequestError(f"max_steps must be at least 1, not {max_steps}")
+    fixed = dict(fixed or {})
+    group_list = [draw(groups(spec, fixed=fixed))]
+    if draw(st.integers(0, 2)) == 2:
+        group_list.append(draw(groups(spec, fixed=fixed)))
+    count = draw(st.integers(min(2, max_steps), max_steps))
+    out: list[Event] = []
+    total = list(group_list)
+    changeable = [n for n in changeable if n in spec.hypers and n not in fixed]
+    for k in range(count):
+        if events and k:
+            what = draw(st.integers(0, 19))
+            if what < 4 and changeable:
+                name = changeable[0] if what < 3 else draw(st.sampled_from(list(changeable)))
+                g = draw(st.integers(0, len(total) - 1))
+                value = draw(hyper_values(spec.hypers[name]))
+                out.append(SetHyper(g, {name: value}))
+            elif what == 4 and len(total) < 3:
+                joining = draw(groups(spec, fixed=fixed))
+                total.append(joining)
+                out.append(AddGroup(joining))
+            elif what == 5:
+                out.append(Reload())
+        skipped: tuple[tuple[int, int], ...] = ()
+        if events and draw(st.integers(0, 5)) == 0:
+            g = draw(st.integers(0, len(total) - 1))
+            skipped = ((g, draw(st.integers(0, len(total[g].params) - 1))),)
+        out.append(Step(skipped))
+    return Scenario(spec.name, dtype, tuple(group_list), tuple(out))

@@ -1,0 +1,255 @@
+"""torch.optim, and every class that behaves like a torch.optim.Optimizer.
+
+Each code path (single tensor, foreach, fused, differentiable, compiled) is an implementation of its
+own.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from optconform.errors import RequestError
+from optconform.formats import FORMATS
+from optconform.implementation import Implementation, Session, Unsupported
+from optconform.impls import reference
+from optconform.impls.adapters.torch_repro import script
+from optconform.scenario import Group, Param, Scenario, initial
+from optconform.spec import Hypers, Spec, Value
+
+Floats = NDArray[np.float64]
+
+CLASSES = ("SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW")
+
+PATHS: Mapping[str, Mapping[str, Any]] = {
+    "single": {"foreach": False},
+    "foreach": {"foreach": True},
+    "fused": {"fused": True},
+    "differentiable": {"differentiable": True},
+    "compiled": {"foreach": True},
+}
+
+BETAS = ("beta1", "beta2")
+
+
+def library(name: str) -> list[Implementation]:
+    """All six classes of ``torch`` (every path) or of ``reference``."""
+    if name == "reference":
+        return [
+            TorchLike(
+                getattr(reference, c), f"reference:{c}", "optconform.impls.reference", c.lower()
+            )
+            for c in CLASSES
+        ]
+    return [
+        path
+        for c in CLASSES
+        for path in implementations(
+            getattr(torch.optim, c), name=f"torch.optim:{c}", module="torch.optim", spec=c.lower()
+        )
+    ]
+
+
+def implementations(subject: Any, *, name: str, module: str, spec: str) -> list[Implementation]:
+    """The code paths of a class (or factory) that makes torch-like optimizers."""
+    if not callable(subject):
+        raise RequestError(f"{name} is neither a class nor a function")
+    accepted = parameters_of(subject)
+    if not getattr(subject, "__module__", "").startswith("torch.optim") or not accepted:
+        return [TorchLike(subject, name, module, spec)]
+    return [
+        TorchLike(subject, f"{name}[{path}]", module, spec, options, compiled=path == "compiled")
+        for path, options in PATHS.items()
+        if set(options) <= set(accepted) and not (path == "fused" and not _fusible(subject))
+    ]
+
+
+def _fusible(subject: Any) -> bool:
+    """Whether a fused kernel exists: the argument alone does not tell, RMSprop has neither."""
+    try:
+        subject([torch.zeros(1)], fused=True)
+    except Exception:
+        return False
+    return True
+
+
+def parameters_of(subject: Any) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(subject).parameters)
+    except (TypeError, ValueError):
+        return {}
+
+
+@dataclass(frozen=True)
+class TorchLike:
+    """A class that is driven as a torch.optim.Optimizer with the classic keyword names."""
+
+    subject: Callable[..., Any]
+    name: str
+    module: str
+    spec: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    compiled: bool = False
+    variant: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def library(self) -> str:
+        top = self.module.split(".")[0]
+        return "file" if self.module.endswith(".py") else top
+
+    @property
+    def version(self) -> str:
+        if self.library == "torch":
+            return str(torch.__version__)
+        if self.library == "file":
+            return ""
+        import importlib.metadata
+
+        try:
+            return importlib.metadata.version(self.library)
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    @property
+    def slow(self) -> bool:
+        return self.compiled
+
+    def accepts(self, name: str) -> bool:
+        accepted = parameters_of(self.subject)
+        if any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+            return True
+        return "betas" in accepted if name in BETAS else name in accepted
+
+    def fixed(self, spec: Spec) -> dict[str, Value]:
+        return {n: h.default for n, h in spec.hypers.items() if not self.accepts(n)}
+
+    def changeable(self, spec: Spec) -> Sequence[str]:
+        # a changed float makes a compiled step compile again; lr is the one that matters
+        return ("lr",) if self.compiled else ("lr", "weight_decay")
+
+    def keywords(self, hyper: Hypers) -> dict[str, Any]:
+        """Spec names to constructor keywords."""
+        out: dict[str, Any] = {
+            n: v for n, v in hyper.items() if n not in BETAS and self.accepts(n)
+        }
+        if all(b in hyper for b in BETAS) and self.accepts("beta1"):
+            out["betas"] = (hyper["beta1"], hyper["beta2"])
+        return out
+
+    def start(self, scenario: Scenario, spec: Spec) -> Session:
+        return TorchSession(self, scenario, spec)
+
+    def repro(self, scenario: Scenario, spec: Spec) -> str:
+        return script(self, scenario, spec)
+
+    def build(self, groups: list[dict[str, Any]]) -> Any:
+        """The optimizer; options of the code path ride along in every group."""
+        first = {k: v for k, v in groups[0].items() if k != "params"}
+        return self.subject(groups, **first, **self.options)
+
+
+class TorchSession:
+    """One torch optimizer and its parameters."""
+
+    def __init__(self, impl: TorchLike, scenario: Scenario, spec: Spec) -> None:
+        self.impl, self.spec = impl, spec
+        self.dtype: torch.dtype = getattr(torch, scenario.dtype)
+        self.fmt = FORMATS[scenario.dtype]
+        self.shapes: list[list[Param]] = []
+        self.tensors: list[list[torch.Tensor]] = []
+        self.states = {
+            s.name: (s.torch_name, s.name)
+            for s in (*spec.states.values(), *_variant_states(spec))
+        }
+        self.optimizer = impl.build([self._group(g) for g in scenario.groups])
+        self._step = self._compiled() if impl.compiled else self.optimizer.step
+
+    def _compiled(self) -> Callable[[], Any]:
+        torch._dynamo.reset()
+        optimizer = self.optimizer
+        return torch.compile(lambda: optimizer.step())
+
+    def _group(self, group: Group) -> dict[str, Any]:
+        tensors = [tensor(initial(p, self.fmt), p.shape, p.layout, self.dtype) for p in group.params]
+        if not self.impl.options.get("differentiable"):
+            for x in tensors:
+                x.requires_grad_()
+        self.shapes.append(list(group.params))
+        self.tensors.append(tensors)
+        return {"params": tensors, **self.impl.keywords(group.hyper)}
+
+    def step(self, gradients: Sequence[Sequence[Floats | None]]) -> None:
+        for params, tensors, grads in zip(self.shapes, self.tensors, gradients, strict=True):
+            for p, x, g in zip(params, tensors, grads, strict=True):
+                layout = "strided" if p.layout == "grad-strided" else p.layout
+                x.grad = None if g is None else tensor(g, p.shape, layout, self.dtype)
+        self._step()
+
+    def parameters(self) -> list[list[Floats]]:
+        return [[flat(x) for x in tensors] for tensors in self.tensors]
+
+    def state(self) -> list[list[Mapping[str, Floats]]]:
+        return [[self._state_of(x) for x in tensors] for tensors in self.tensors]
+
+    def _state_of(self, x: torch.Tensor) -> dict[str, Floats]:
+        held = self.optimizer.state.get(x, {})
+        found: dict[str, Floats] = {}
+        for name, candidates in self.states.items():
+            for candidate in candidates:
+                value = held.get(candidate)
+                if isinstance(value, torch.Tensor) and value.shape == x.shape:
+                    found[name] = flat(value)
+                    break
+        return found
+
+    def set_hyper(self, group: int, hyper: Mapping[str, Value]) -> None:
+        target = self.optimizer.param_groups[group]
+        for name, value in hyper.items():
+            if name in BETAS and "betas" in target:
+                betas = list(target["betas"])
+                betas[BETAS.index(name)] = value
+                target["betas"] = tuple(betas)
+            else:
+                target[name] = value
+
+    def add_group(self, group: Group) -> None:
+        self.optimizer.add_param_group(self._group(group))
+
+    def reload(self) -> None:
+        saved = self.optimizer.state_dict()
+        groups = [
+            {**{k: v for k, v in g.items() if k != "params"}, "params": list(tensors)}
+            for g, tensors in zip(self.optimizer.param_groups, self.tensors, strict=True)
+        ]
+        kept = set(self.impl.keywords(self.spec.defaults))
+        groups = [{k: v for k, v in g.items() if k == "params" or k in kept} for g in groups]
+        self.optimizer = self.impl.build(groups)
+        self.optimizer.load_state_dict(saved)
+        self._step = self._compiled() if self.impl.compiled else self.optimizer.step
+
+
+def _variant_states(spec: Spec) -> list[Any]:
+    return [s for a in spec.axes.values() for c in a.choices.values() for s in c.states.values()]
+
+
+def tensor(values: Floats, shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> torch.Tensor:
+    """A tensor with these values (flat, in logical order) and this memory layout."""
+    x = torch.from_numpy(np.ascontiguousarray(values).reshape(shape)).to(dtype)
+    if layout == "transposed" and x.dim() >= 2:
+        order = list(range(x.dim()))[::-1]
+        return x.permute(order).contiguous().permute(order)
+    if layout == "strided" and x.dim() >= 1:
+        return torch.stack([x, torch.full_like(x, 7.0)], dim=-1)[..., 0]
+    return x.clone()
+
+
+def flat(x: torch.Tensor) -> Floats:
+    """A tensor's values as flat doubles, copied."""
+    out: Floats = x.detach().to(torch.float64, copy=True).reshape(-1).numpy()
+    return out
+
+

@@ -1,0 +1,138 @@
+"""Repro scripts for torch-like optimizers: they run with the library alone."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from optconform.formats import FORMATS
+from optconform.scenario import (
+    AddGroup,
+    Group,
+    Param,
+    Reload,
+    Scenario,
+    SetHyper,
+    Step,
+    gradient,
+    initial,
+)
+from optconform.spec import Spec
+
+if TYPE_CHECKING:
+    from optconform.impls.adapters.torch_optim import TorchLike
+
+
+def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
+    """A Python script that replays ``scenario`` and prints every tensor after every step."""
+    fmt = FORMATS[scenario.dtype]
+    out = ["import torch"]
+    if impl.library == "file":
+        out += [
+            "import importlib.util",
+            f"_spec = importlib.util.spec_from_file_location('subject', {impl.module!r})",
+            "_module = importlib.util.module_from_spec(_spec)",
+            "_spec.loader.exec_module(_module)",
+            f"make = _module.{impl.subject.__qualname__}",
+        ]
+    else:
+        out += [f"from {impl.module} import {impl.subject.__qualname__.split('.')[0]}"]
+        out += [f"make = {impl.subject.__qualname__}"]
+    out += ["", f"dtype = torch.{scenario.dtype}"]
+    grad_needed = not impl.options.get("differentiable")
+    every: list[Param] = []
+    groups: list[str] = []
+
+    def add(group: Group) -> str:
+        names = []
+        for p in group.params:
+            name = f"p{len(every)}"
+            every.append(p)
+            values = _values(initial(p, fmt).tolist())
+            out.append(f"{name} = {_tensor(values, p, p.layout)}")
+            if grad_needed:
+                out.append(f"{name}.requires_grad_()")
+            names.append(name)
+        keywords = {k: _finite(v) for k, v in impl.keywords(group.hyper).items()}
+        text = "{'params': [" + ", ".join(names) + "], **" + repr(keywords) + "}"
+        groups.append(text)
+        return text
+
+    first = [add(g) for g in scenario.groups]
+    keywords = {**impl.keywords(scenario.groups[0].hyper), **impl.options}
+    out.append(f"optimizer = make([{', '.join(first)}], **{keywords!r})")
+    out.append("step = torch.compile(lambda: optimizer.step())" if impl.compiled else "")
+    step = 0
+    for event in scenario.events:
+        match event:
+            case Step(skipped):
+                out.append(f"# step {step + 1}")
+                position = 0
+                for g, group in enumerate(scenario.all_groups[: len(groups)]):
+                    for k, p in enumerate(group.params):
+                        name = f"p{position}"
+                        position += 1
+                        if (g, k) in skipped:
+                            out.append(f"{name}.grad = None")
+                            continue
+                        layout = "strided" if p.layout == "grad-strided" else p.layout
+                        values = _values(gradient(p, step, fmt).tolist())
+                        out.append(f"{name}.grad = {_tensor(values, p, layout)}")
+                out.append("step()" if impl.compiled else "optimizer.step()")
+                out.append(f"print('step {step + 1}')")
+                for k in range(position):
+                    out.append(
+                        f"print('  p{k} =', p{k}.detach().double().flatten().tolist(), "
+                        f"{{k: v.double().flatten().tolist() for k, v in "
+                        f"optimizer.state[p{k}].items() if torch.is_tensor(v)}})"
+                    )
+                step += 1
+            case SetHyper(group_index, hyper):
+                out += _set(group_index, hyper)
+            case AddGroup(group):
+                out.append(f"optimizer.add_param_group({add(group)})")
+            case Reload():
+                out += [
+                    "saved = optimizer.state_dict()",
+                    f"kept = {sorted(impl.keywords(spec.defaults))!r} + ['params']",
+                    "groups = [{k: v for k, v in g.items() if k in kept}"
+                    " for g in optimizer.param_groups]",
+                    "defaults = {k: v for k, v in groups[0].items() if k != 'params'}",
+                    f"optimizer = make(groups, **defaults, **{dict(impl.options)!r})",
+                    "optimizer.load_state_dict(saved)",
+                ]
+                if impl.compiled:
+                    out.append("step = torch.compile(lambda: optimizer.step())")
+    return "\n".join(line for line in out if line is not None) + "\n"
+
+
+def _set(group: int, hyper: Mapping[str, Any]) -> list[str]:
+    out = []
+    for name, value in hyper.items():
+        if name in ("beta1", "beta2"):
+            k = ("beta1", "beta2").index(name)
+            out.append(f"betas = list(optimizer.param_groups[{group}]['betas'])")
+            out.append(f"betas[{k}] = {value!r}")
+            out.append(f"optimizer.param_groups[{group}]['betas'] = tuple(betas)")
+        else:
+            out.append(f"optimizer.param_groups[{group}][{name!r}] = {value!r}")
+    return out
+
+
+def _values(values: list[float]) -> str:
+    text = ", ".join(repr(v) if v - v == 0 else f"float({str(v)!r})" for v in values)
+    return f"[{text}]"
+
+
+def _finite(value: Any) -> Any:
+    return value
+
+
+def _tensor(values: str, p: Param, layout: str) -> str:
+    text = f"torch.tensor({values}, dtype=torch.float64).to(dtype)"
+    if p.shape != (p.size,):
+        text += f".reshape({p.shape!r})"
+    if layout == "transposed" and len(p.shape) >= 2:
+        order = tuple(range(len(p.shape)))[::-1]
+        return f"{text}.permute({order}).contiguous().permute({order})"
+    if layout == "strided" and len(p.shape) >= 1:
+        return f"torch.stack([{text}] * 2, dim=-1)[..., 0]"
+    return text
