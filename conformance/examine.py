@@ -1,5 +1,6 @@
 """One cell of a report: an implementation, a spec and a dtype, from drawn scenarios to a result."""
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from .explain import Diagnosis, diagnose
 from .formats import EXTENDED
 from .identify import Identification, identify
 from .implementation import Implementation, Unsupported, one_line
-from .lockstep import Judged, Trace, failing, judge, run
+from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus, minimise
 from .oracle.scalars import Profile
 from .render import equation_text
@@ -26,7 +27,27 @@ Emit = Callable[[dict[str, Any]], None]
 """Tells the outside what goes on, so that nothing is lost when the subject kills the process."""
 
 SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
-KEPT_TRACES = 8  # failing traces kept for identification
+KEPT_TRACES = 6  # failing traces kept for identification, per class of failure
+
+Key = tuple[str, str, str]
+"""What makes two failures one finding: the equation, the value seen, the circumstances."""
+
+
+CONTRACTS = {
+    "none-gradient": "a parameter or its state changed although its gradient is None",
+    "gradient-untouched": "the step changed the gradient that it was given",
+}
+"""The contracts that every scenario checks, and what a violation means."""
+
+CHECKS = {
+    "lockstep": "every parameter and state tensor after every step, from the subject's own state",
+    "free-running": "every parameter after every step, where the state cannot be seen",
+    "none-gradient": "a parameter without a gradient, and its state, stay as they are",
+    "gradient-untouched": "the step leaves the gradients as they were",
+    "run": "the subject neither raises nor hangs nor ends its process",
+    "determinism": "a scenario that failed fails again",
+}
+"""What is checked, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +106,10 @@ class Examination:
         self.scenarios = self.steps = 0
         self.moved = False
         self.visible = True
-        self.failures: dict[tuple[str, str], tuple[Scenario, Focus, int]] = {}
+        self.failures: dict[Key, tuple[Scenario, Focus, int]] = {}
         self.crashes: dict[str, tuple[Scenario, BaseException, int, int]] = {}
-        self.touched: tuple[Scenario, tuple[int, int, int]] | None = None
-        self.failing: list[Trace] = []
+        self.broken: dict[str, tuple[Scenario, tuple[int, int, int]]] = {}
+        self.failing: dict[Key, list[tuple[int, Trace]]] = {}
         self.passing: list[Trace] = []
 
     # ---- drawing -----------------------------------------------------------------------------
@@ -105,14 +126,23 @@ class Examination:
             return self._result("unsupported", begin, message=refusal)
         self._draw()
         findings = [self._crash_finding(*c) for c in self.crashes.values()]
-        if self.touched is not None:
-            findings.append(self._touched_finding(*self.touched))
-        answer: Identification | None = None
-        if self.failures:
-            answer = self._identified()
-            findings = [self._numeric_finding(k, answer) for k in self.failures] + findings
-        verdict = self._verdict(answer)
-        return self._result(verdict, begin, findings=findings, answer=answer)
+        findings += [self._contract_finding(check, *c) for check, c in self.broken.items()]
+        numeric: dict[Any, dict[str, Any]] = {}
+        answers: list[Identification] = []
+        for key in self.failures:
+            same, finding, answer = self._numeric_finding(key)
+            if same in numeric:
+                numeric[same]["occurrences"] += finding["occurrences"]
+            else:
+                numeric[same] = finding
+                answers.append(answer)
+        findings = [*numeric.values(), *findings]
+        verdict = self._verdict(answers)
+        # the variant that explains everything, when one does
+        whole = next(iter(answers), None)
+        if whole is not None and any(a.variant != whole.variant for a in answers):
+            whole = Identification(self.spec.name, None, Profile(), [], [], 0)
+        return self._result(verdict, begin, findings=findings, answer=whole)
 
     def _probe(self, dtype: str) -> str | None:
         """The reason why the plainest scenario does not run in ``dtype``, or None."""
@@ -175,23 +205,30 @@ class Examination:
             count = known[3] + 1 if known else 1
             first = known[:3] if known else (scenario, trace.crash, trace.crash_step)
             self.crashes[kind] = (*first, count)
-        if trace.touched and self.touched is None:
-            self.touched = (scenario, trace.touched[0])
+        for check, *where in trace.broken:
+            self.broken.setdefault(check, (scenario, (where[0], where[1], where[2])))
         if failing(judged):
             d = diagnose(trace, self.spec, self.claimed, Profile(), judged)
             assert d is not None
-            focus = (d.step, d.group, d.param, d.index)
-            known_failure = self.failures.get(d.key)
-            self.failures[d.key] = (
-                (known_failure[0], known_failure[1], known_failure[2] + 1)
-                if known_failure
-                else (scenario, focus, 1)
-            )
-            if len(self.failing) < KEPT_TRACES:
-                self.failing.append(trace)
+            key = self._key(d, scenario)
+            first_seen = self.failures.get(key, (scenario, (d.step, d.group, d.param, d.index), 0))
+            self.failures[key] = (*first_seen[:2], first_seen[2] + 1)
+            self._keep(key, trace, judged)
         elif len(self.passing) < 2:
             self.passing.append(trace)
-        self.emit({"event": "progress", "scenarios": self.scenarios, "checks": self._total()})
+        self.emit({"event": "progress", "counts": self._checks()})
+
+    def _keep(self, key: Key, trace: Trace, judged: list[Judged]) -> None:
+        """Keep a failing trace for identification; the purer, the better it explains its class."""
+        found = failing_params(judged)
+        odd = {o for _, _, o in found}
+        if len(odd) > 1:
+            return
+        where = {_circumstances(trace.scenario, g, p) for g, p, _ in found}
+        kept = self.failing.setdefault(key, [])
+        kept.append((len(where), trace))
+        kept.sort(key=lambda k: k[0])
+        del kept[KEPT_TRACES:]
 
     def _judge(self, trace: Trace) -> list[Judged]:
         return judge(trace, self.spec, self.claimed, profile=Profile())
@@ -199,14 +236,41 @@ class Examination:
     def _label(self, part: Judged, name: str) -> str:
         return next(s.torch_name for s in part.program.states if s.name == name)
 
-    def _total(self) -> int:
-        return sum(c.total for c in self.counts.values())
+    def _checks(self) -> dict[str, Any]:
+        total = _Counts()
+        for c in self.counts.values():
+            total.total += c.total
+            total.failed += c.failed
+            total.undecided += c.undecided
+            total.vacuous += c.vacuous
+            total.max_ratio = max(total.max_ratio, c.max_ratio)
+        return {
+            **total.as_dict(),
+            "passed": total.total - total.failed - total.undecided,
+            "scenarios": self.scenarios,
+            "steps": self.steps,
+            "tensors": {n: c.as_dict() for n, c in self.counts.items()},
+        }
 
     # ---- explaining --------------------------------------------------------------------------
 
-    def _identified(self) -> Identification:
+    def _key(self, d: Diagnosis, scenario: Scenario) -> Key:
+        seen = "finite" if math.isfinite(d.observed) else "non-finite"
+        return d.equation, seen, _circumstances(scenario, d.group, d.param)
+
+    def _identified(self, key: Key, smallest: Trace) -> Identification:
+        """What explains a class of failures; from the smallest trace alone only if unambiguous."""
         self.emit({"event": "phase", "phase": "identifying"})
-        return identify([*self.failing, *self.passing], self.spec)
+        kept = self.failing.get(key, [])
+        for some in ([t for n, t in kept if n == 1], [t for _, t in kept]):
+            if some:
+                answer = identify([*some, *self.passing], self.spec, instead_of=self.claimed)
+                if answer.variant is not None:
+                    return answer
+        answer = identify([smallest, *self.passing], self.spec, instead_of=self.claimed)
+        if answer.variant is not None and (answer.unique or answer.variant == self.claimed):
+            return answer
+        return Identification(self.spec.name, None, Profile(), [], [], 0)
 
     def _again(self, scenario: Scenario) -> tuple[Trace, Diagnosis] | None:
         """Run a scenario once more; its trace and diagnosis when it fails."""
@@ -220,39 +284,49 @@ class Examination:
         d = diagnose(trace, self.spec, self.claimed, Profile(), self._judge(trace))
         return None if d is None else (trace, d)
 
-    def _numeric_finding(self, key: tuple[str, str], answer: Identification) -> dict[str, Any]:
+    def _numeric_finding(self, key: Key) -> tuple[Any, dict[str, Any], Identification]:
+        """A finding, what makes it the same as another one, and what explains it."""
         scenario, focus, occurrences = self.failures[key]
 
         def fails(candidate: Scenario) -> Focus | None:
             again = self._again(candidate)
-            if again is None or again[1].key != key or not again[1].confirmed:
+            if again is None or not again[1].confirmed:
                 return None
             d = again[1]
+            if d.equation != key[0] or math.isfinite(d.observed) != (key[1] == "finite"):
+                return None
             return d.step, d.group, d.param, d.index
 
         budget = 4 if self.implementation.slow else 150
         small = minimise(scenario, focus, fails, self.spec, budget=budget)
         again = self._again(small)
         if again is None:
-            return self._unsteady(scenario, key)
+            nothing = Identification(self.spec.name, None, Profile(), [], [], 0)
+            return ("unsteady",), self._unsteady(scenario, key, occurrences), nothing
         trace, d = again
+        answer = self._identified(key, trace)
         match = answer.variant if answer.variant and answer.variant != self.claimed else None
         shift = None
-        if answer.variant is None:
+        kept = [t for _, t in self.failing.get(key, [])]
+        if answer.variant is None and kept:
             shift = next(
                 (
                     k
                     for k in (1, -1)
                     if all(
                         explain.shifted_t(x, self.spec, self.claimed, Profile(), k)
-                        for x in self.failing
+                        for x in kept
                     )
                 ),
                 None,
             )
         place = f"{d.tensor}[{d.index}]"
         summary = f"step {d.step}, {place}: {self._reason(d, answer, match, shift)}"
-        return {
+        where = _circumstances(small, d.group, d.param)
+        if where:
+            summary += f" ({where})"
+        same = (d.equation, key[1], where, str(match), answer.profile, shift)
+        finding = {
             "kind": "numeric",
             "check": "free-running" if d.free else "lockstep",
             "summary": summary,
@@ -274,6 +348,7 @@ class Examination:
             "scenario": to_json(small),
             "repro": self.implementation.repro(small, self.spec) + _expectation(d),
         }
+        return same, finding, answer
 
     def _reason(
         self, d: Diagnosis, answer: Identification, match: Mapping[str, str] | None, shift: int | None
@@ -299,37 +374,38 @@ class Examination:
             return f"{d.observed!r} instead of {d.expected!r}; no variant of {d.equation} explains it"
         return f"off by {d.ratio:.3g} bounds; no variant of the equation {d.equation} explains it"
 
-    def _unsteady(self, scenario: Scenario, key: tuple[str, str]) -> dict[str, Any]:
+    def _unsteady(self, scenario: Scenario, key: Key, occurrences: int) -> dict[str, Any]:
         return {
+            "occurrences": occurrences,
             "kind": "contract",
             "check": "determinism",
-            "summary": f"a failure of equation {key[1]} did not come back when the scenario ran again",
+            "summary": f"a failure of equation {key[0]} did not come back when the scenario ran again",
             "scenario": to_json(scenario),
             "repro": self.implementation.repro(scenario, self.spec),
         }
 
-    def _touched_finding(
-        self, scenario: Scenario, where: tuple[int, int, int]
+    def _contract_finding(
+        self, check: str, scenario: Scenario, where: tuple[int, int, int]
     ) -> dict[str, Any]:
         step, group, param = where
 
         def fails(candidate: Scenario) -> Focus | None:
+            self.emit({"event": "scenario", "scenario": to_json(candidate)})
             try:
                 trace = run(self.implementation, candidate, self.spec)
             except Unsupported:
                 return None
-            if not trace.touched:
-                return None
-            s, g, p = trace.touched[0]
-            return s + 1, g, p, 0
+            found = next((b for b in trace.broken if b[0] == check), None)
+            return None if found is None else (found[1] + 1, found[2], found[3], 0)
 
         budget = 4 if self.implementation.slow else 60
         small = minimise(scenario, (step + 1, group, param, 0), fails, self.spec, budget=budget)
+        again = fails(small) or (step + 1, group, param, 0)
         return {
             "kind": "contract",
-            "check": "none-gradient",
-            "summary": f"step {step + 1}: parameter {param} of group {group} or its state changed "
-            "although its gradient is None",
+            "check": check,
+            "summary": f"step {again[0]}: {CONTRACTS[check]} (parameter {again[2]} of group {again[1]})",
+            "step": again[0],
             "scenario": to_json(small),
             "repro": self.implementation.repro(small, self.spec),
         }
@@ -362,14 +438,15 @@ class Examination:
 
     # ---- the result --------------------------------------------------------------------------
 
-    def _verdict(self, answer: Identification | None) -> str:
-        if self.failures:
-            assert answer is not None
-            return "variant" if answer.variant is not None else "diverges"
+    def _verdict(self, answers: list[Identification]) -> str:
+        if any(a.variant is None for a in answers):
+            return "diverges"
         if self.crashes:
             return "error"
-        if self.touched is not None:
+        if self.broken:
             return "diverges"
+        if answers:
+            return "variant"
         decided = sum(c.total - c.undecided - c.vacuous for c in self.counts.values())
         return "conforms" if decided and self.moved else "undecided"
 
@@ -382,13 +459,6 @@ class Examination:
         findings: list[dict[str, Any]] | None = None,
         answer: Identification | None = None,
     ) -> dict[str, Any]:
-        total = _Counts()
-        for c in self.counts.values():
-            total.total += c.total
-            total.failed += c.failed
-            total.undecided += c.undecided
-            total.vacuous += c.vacuous
-            total.max_ratio = max(total.max_ratio, c.max_ratio)
         variant: dict[str, str] | None = dict(self.claimed)
         if answer is not None:
             variant = answer.variant
@@ -402,13 +472,7 @@ class Examination:
             "verdict": verdict,
             "mode": "lockstep" if self.visible else "free-running",
             "message": message,
-            "checks": {
-                **total.as_dict(),
-                "passed": total.total - total.failed - total.undecided,
-                "scenarios": self.scenarios,
-                "steps": self.steps,
-                "tensors": {n: c.as_dict() for n, c in self.counts.items()},
-            },
+            "checks": self._checks(),
             "regimes": self.regimes,
             "seconds": round(time.perf_counter() - begin, 3),
             "findings": findings or [],
@@ -424,6 +488,19 @@ def describe(implementation: Implementation, spec: Spec, dtype: str) -> dict[str
         "spec": spec.name,
         "dtype": dtype,
     }
+
+
+def _circumstances(scenario: Scenario, group: int, param: int) -> str:
+    """What is special about where a failure was seen, apart from its numbers."""
+    out = []
+    p = scenario.all_groups[group].params[param]
+    if p.layout != "contiguous" and p.shape and (len(p.shape) > 1 or "strided" in p.layout):
+        out.append("non-contiguous gradient" if p.layout == "grad-strided" else "non-contiguous tensors")
+    if group >= len(scenario.groups):
+        out.append("group added in mid-training")
+    elif group:
+        out.append("not the first group")
+    return ", ".join(out)
 
 
 def _expectation(d: Diagnosis) -> str:

@@ -42,11 +42,6 @@ class Diagnosis:
     confirmed: bool
     free: bool
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What makes two failures the same finding."""
-        return ("numeric", self.equation)
-
 
 def diagnose(
     trace: Trace, spec: Spec, variant: Mapping[str, str], profile: Profile, judged: list[Judged]

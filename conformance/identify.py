@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import SpecError
 from .formats import FORMATS
-from .lockstep import Block, Trace, blocks, compared, free_judge, program_of
+from .lockstep import Block, Trace, blocks, compared, free_judge, judge, program_of
 from .oracle.judge import outcomes
 from .oracle.scalars import PROFILES, Profile
 from .spec import Spec, states_of
@@ -78,9 +78,13 @@ def identify(
     spec: Spec,
     *,
     profiles: Iterable[Profile] = PROFILES,
-    fixed: Mapping[str, object] | None = None,
+    instead_of: Mapping[str, str] | None = None,
 ) -> Identification:
-    """The variants that explain ``traces``, under the first of ``profiles`` that leaves any."""
+    """The variants that explain ``traces``, under the first of ``profiles`` that leaves any.
+
+    With ``instead_of``, a variant that the traces refute, an explanation must also decide the
+    elements that refute it: to be undecided there explains nothing.
+    """
     every = lattice(spec)
     profile = Profile()
     for profile in profiles:
@@ -89,6 +93,8 @@ def identify(
             left = accepted(trace, spec, left, profile)
             if not left:
                 break
+        if instead_of is not None:
+            left = [v for v in left if _decides(v, traces, spec, instead_of, profile)]
         if left:
             best, aliases = left[0], [v for v in left[1:] if same_formula(spec, left[0], v, traces)]
             return Identification(
@@ -153,6 +159,21 @@ def _survivors(
         if not left:
             break
     return left
+
+
+def _decides(
+    v: Variant, traces: Sequence[Trace], spec: Spec, refuted: Mapping[str, str], profile: Profile
+) -> bool:
+    """Whether ``v`` decides every element at which the variant ``refuted`` fails."""
+    for trace in traces:
+        before = judge(trace, spec, refuted, profile=Profile())
+        after = judge(trace, spec, dict(v), profile=profile)
+        for old, new in zip(before, after, strict=True):
+            for name in set(old.outputs) & set(new.outputs):
+                failed = old.outputs[name].failed
+                if (failed & new.outputs[name].outcome.undecided).any():
+                    return False
+    return True
 
 
 def same_formula(spec: Spec, a: Variant, b: Variant, traces: Sequence[Trace]) -> bool:

@@ -44,6 +44,9 @@ class Session(Protocol):
     def state(self) -> list[list[Mapping[str, Floats]]]:
         """The state tensors that can be seen, by their name in the spec, flat; {} if none."""
 
+    def gradients(self) -> list[list[Floats | None]] | None:
+        """The gradients as the last step left them; None where the framework's are immutable."""
+
     def set_hyper(self, group: int, hyper: Mapping[str, Value]) -> None:
         """Change hyperparameters (spec names) of a group."""
 

@@ -40,7 +40,8 @@ class Trace:
     scenario: Scenario
     rows: dict[tuple[int, int], list[Row]] = field(default_factory=dict)
     visible: bool = True  # every state tensor could be read
-    touched: list[tuple[int, int, int]] = field(default_factory=list)  # (step, group, param)
+    # contract violations, as (check, step, group, param)
+    broken: list[tuple[str, int, int, int]] = field(default_factory=list)
     crash: BaseException | None = None
     crash_step: int = 0
 
@@ -101,6 +102,7 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
                 ]
                 session.step(grads)
                 new_values, new_states = _snapshot(session)
+                left = session.gradients()
                 for g, gr in enumerate(groups):
                     for k in range(len(gr.params)):
                         grad = grads[g][k]
@@ -109,8 +111,10 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
                             if not _same(values[g][k], new_values[g][k]) or any(
                                 n not in after or not _same(x, after[n]) for n, x in before.items()
                             ):
-                                trace.touched.append((step, g, k))
+                                trace.broken.append(("none-gradient", step, g, k))
                             continue
+                        if left is not None and not _same(grad, left[g][k]):
+                            trace.broken.append(("gradient-untouched", step, g, k))
                         counts[g][k] += 1
                         if counts[g][k] == 1:
                             first_lr[g][k] = float(hypers[g].get("lr", 0.0))
@@ -133,8 +137,8 @@ def _snapshot(session: Session) -> tuple[list[list[Floats]], list[list[Mapping[s
     return session.parameters(), session.state()
 
 
-def _same(a: Floats, b: Floats) -> bool:
-    return np.array_equal(a, b, equal_nan=True)
+def _same(a: Floats, b: Floats | None) -> bool:
+    return b is not None and np.array_equal(a, b, equal_nan=True)
 
 
 # ---- rows to blocks --------------------------------------------------------------------------
@@ -340,3 +344,22 @@ def worst(judgement: Judgement) -> tuple[int, int] | None:
 
 def failing(judged: Sequence[Judged]) -> bool:
     return any(j.failed.any() for part in judged for j in part.outputs.values())
+
+
+def failing_params(judged: Sequence[Judged]) -> set[tuple[int, int, bool]]:
+    """(group, param, whether a non-finite value was observed) of everything that failed."""
+    found: set[tuple[int, int, bool]] = set()
+    for part in judged:
+        for name, judgement in part.outputs.items():
+            if not judgement.failed.any():
+                continue
+            odd = judgement.failed & ~np.isfinite(part.block.steps.observed[name])
+            left = 0
+            for key, size in zip(part.block.place.params, part.block.place.sizes, strict=True):
+                span = slice(left, left + size)
+                left += size
+                if odd[:, span].any():
+                    found.add((*key, True))
+                if (judgement.failed[:, span] & ~odd[:, span]).any():
+                    found.add((*key, False))
+    return found

@@ -4,6 +4,7 @@ Hypothesis shrinks what it draws; this goes on where it cannot: to one element w
 written out, default hyperparameters and the fewest steps, because optimizers act element by element.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,8 +17,10 @@ from .scenario import (
     SetHyper,
     Step,
     first_steps,
+    isolated,
+    joined_at_start,
     map_params,
-    only_element,
+    trimmed,
     with_values,
 )
 from .spec import Spec
@@ -47,16 +50,21 @@ def minimise(
             if found is not None:
                 best, at, improved = candidate, found, True
                 break
-    return best
+    return trimmed(best)
 
 
 def _candidates(s: Scenario, focus: Focus, spec: Spec) -> Iterator[Scenario]:
     """Simpler scenarios, the boldest first."""
     step, group, param, index = focus
-    if len(s.all_groups) > 1 or len(s.all_groups[0].params) > 1 or s.all_groups[0].params[0].size > 1:
-        alone = only_element(s, group, param, index)
-        yield first_steps(alone, min(step, alone.steps))
-        yield alone
+    several = len(s.all_groups) > 1 or len(s.all_groups[0].params) > 1
+    size = s.all_groups[group].params[param].size
+    if several or size > 1:
+        yield first_steps(isolated(s, group, param, index), step)
+        yield isolated(s, group, param, index)
+    if several and size <= 256:
+        yield isolated(s, group, param)
+    if len(s.all_groups) > len(s.groups):
+        yield joined_at_start(s)
     if s.steps > step:
         yield first_steps(s, step)
     yield from _fewer_params(s, group, param)
@@ -131,24 +139,23 @@ def _explicit(s: Scenario) -> bool:
 
 
 def _smaller_params(s: Scenario) -> Iterator[Scenario]:
-    for layout in ("contiguous",):
-        yield map_params(s, lambda p, layout=layout: replace(p, layout=layout))
-    if not _explicit(s):
-        for shape in ((2,), (3,), (8,), (2, 2), (17,)):
-            smaller = map_params(
-                s,
-                lambda p, shape=shape: replace(p, shape=shape) if _count(shape) < p.size else p,
-            )
-            yield smaller
-        if sum(p.size for g in s.all_groups for p in g.params) <= 64:
-            yield with_values(s)
+    yield map_params(s, lambda p: replace(p, layout="contiguous"))
+    for shape in ((1,), (2,), (3,), (2, 2), (8,), (17,), (33,)):
+        yield map_params(s, lambda p, shape=shape: _cut(p, shape))
+    if not _explicit(s) and sum(p.size for g in s.all_groups for p in g.params) <= 64:
+        yield with_values(s)
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    n = 1
-    for k in shape:
-        n *= k
-    return n
+def _cut(p: Param, shape: tuple[int, ...]) -> Param:
+    """A smaller parameter: the first elements, or the same recipes over fewer."""
+    size = math.prod(shape)
+    if size >= p.size:
+        return p
+    if not p.grad.values:
+        return replace(p, shape=shape)
+    init = replace(p.init, values=p.init.values[:size])
+    grad = replace(p.grad, values=tuple(row[:size] for row in p.grad.values))
+    return replace(p, shape=shape, init=init, grad=grad)
 
 
 def _default_hypers(s: Scenario, spec: Spec) -> Iterator[Scenario]:

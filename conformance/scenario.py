@@ -7,7 +7,7 @@ JSON in and out is exact.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,7 +113,7 @@ def initial(param: Param, fmt: Format) -> Floats:
     """The parameter's initial value, flat, representable in ``fmt``."""
     recipe, n = param.init, param.size
     if recipe.values:
-        return fmt.round(np.array([_number(x) for x in recipe.values]))
+        return fmt.round(np.array([float(x) for x in recipe.values]))
     rng = np.random.default_rng((recipe.seed, 1))
     z = rng.standard_normal(n)
     match recipe.kind:
@@ -137,7 +137,7 @@ def gradient(param: Param, step: int, fmt: Format) -> Floats:
     recipe, n = param.grad, param.size
     if recipe.values:
         row = recipe.values[min(step, len(recipe.values) - 1)]
-        return fmt.round(np.array([_number(x) for x in row]))
+        return fmt.round(np.array([float(x) for x in row]))
     fixed = np.random.default_rng((recipe.seed, 2))  # the same for every step
     fresh = np.random.default_rng((recipe.seed, 3, step))
     size = 10.0 ** fixed.uniform(*_decades(fmt), n)
@@ -185,10 +185,6 @@ def _decades(fmt: Format, *, wide: bool = False) -> tuple[float, float]:
     if fmt.name == "float16":
         return (-3.0, 3.0) if wide else (-6.0, 1.5)
     return (-6.0, 6.0) if wide else (-14.0, 4.0)
-
-
-def _number(x: float | str) -> float:
-    return float(x)
 
 
 # ---- JSON ------------------------------------------------------------------------------------
@@ -312,8 +308,8 @@ def with_values(scenario: Scenario) -> Scenario:
     def explicit(p: Param) -> Param:
         if p.size == 0:
             return p
-        init = tuple(float(x) for x in initial(p, fmt))
-        grads = tuple(tuple(float(x) for x in gradient(p, k, fmt)) for k in range(max(steps, 1)))
+        init = _floats(initial(p, fmt))
+        grads = tuple(_floats(gradient(p, k, fmt)) for k in range(max(steps, 1)))
         return replace(p, init=Recipe("values", 0, init), grad=Recipe("values", 0, grads))
 
     return map_params(scenario, explicit)
@@ -334,22 +330,20 @@ def map_params(scenario: Scenario, change: Any) -> Scenario:
     )
 
 
-def only_element(scenario: Scenario, group: int, param: int, index: int) -> Scenario:
-    """The scenario reduced to one element of one parameter of one group, its values written out."""
+def isolated(scenario: Scenario, group: int, param: int, index: int | None = None) -> Scenario:
+    """The scenario reduced to one parameter, or to one element of it, its values written out."""
     events: list[Event] = []
-    joined = len(scenario.groups)
-    hyper = dict(scenario.all_groups[group].hyper)
-    late = group >= joined
-    seen = joined - 1
-    kept_steps: list[int] = []
+    seen = len(scenario.groups) - 1
+    late = group > seen
+    kept: list[int] = []
     step = -1
     for e in scenario.events:
         match e:
             case Step(skipped):
                 step += 1
-                if late and seen < group or (group, param) in skipped:
+                if (late and seen < group) or (group, param) in skipped:
                     continue
-                kept_steps.append(step)
+                kept.append(step)
                 events.append(Step())
             case SetHyper(g, h):
                 if g == group:
@@ -360,10 +354,36 @@ def only_element(scenario: Scenario, group: int, param: int, index: int) -> Scen
                 events.append(e)
     fmt = FORMATS[scenario.dtype]
     p = scenario.all_groups[group].params[param]
-    init = (float(initial(p, fmt)[index]),)
-    grads = tuple((float(gradient(p, k, fmt)[index]),) for k in kept_steps) or ((0.0,),)
-    one = Param((1,), Recipe("values", 0, init), Recipe("values", 0, grads))
-    return Scenario(scenario.spec, scenario.dtype, (Group(hyper, (one,)),), tuple(events))
+    pick = slice(None) if index is None else slice(index, index + 1)
+    init = _floats(initial(p, fmt)[pick])
+    grads = tuple(_floats(gradient(p, k, fmt)[pick]) for k in kept)
+    alone = replace(p, init=Recipe("values", 0, init), grad=Recipe("values", 0, grads))
+    if index is not None:
+        alone = replace(alone, shape=(1,), layout="contiguous")
+    hyper = dict(scenario.all_groups[group].hyper)
+    return Scenario(scenario.spec, scenario.dtype, (Group(hyper, (alone,)),), tuple(events))
+
+
+def _floats(x: Floats) -> tuple[float, ...]:
+    return tuple(float(v) for v in x)
+
+
+def joined_at_start(scenario: Scenario) -> Scenario:
+    """The scenario with every group there from the beginning."""
+    events = tuple(e for e in scenario.events if not isinstance(e, AddGroup))
+    return replace(scenario, groups=scenario.all_groups, events=events)
+
+
+def trimmed(scenario: Scenario) -> Scenario:
+    """The scenario without explicit gradients of steps that it does not take."""
+    count = max(scenario.steps, 1)
+
+    def cut(p: Param) -> Param:
+        if len(p.grad.values) <= count:
+            return p
+        return replace(p, grad=replace(p.grad, values=p.grad.values[:count]))
+
+    return map_params(scenario, cut)
 
 
 def first_steps(scenario: Scenario, count: int) -> Scenario:
@@ -379,11 +399,3 @@ def first_steps(scenario: Scenario, count: int) -> Scenario:
         events.pop()
     return replace(scenario, events=tuple(events))
 
-
-def element_position(sizes: Sequence[int], flat: int) -> tuple[int, int]:
-    """Which tensor of ``sizes`` a flat position falls in, and where in it."""
-    for k, n in enumerate(sizes):
-        if flat < n:
-            return k, flat
-        flat -= n
-    raise IndexError(flat)

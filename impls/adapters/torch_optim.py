@@ -30,7 +30,7 @@ PATHS: Mapping[str, Mapping[str, Any]] = {
     "foreach": {"foreach": True},
     "fused": {"fused": True},
     "differentiable": {"differentiable": True},
-    "compiled": {"foreach": True},
+    "compiled": {},
 }
 
 BETAS = ("beta1", "beta2")
@@ -169,7 +169,11 @@ class TorchSession:
         self._step = self._compiled() if impl.compiled else self.optimizer.step
 
     def _compiled(self) -> Callable[[], Any]:
+        # past its limit of recompilations the step silently runs eagerly: make that an error
         torch._dynamo.reset()
+        torch._dynamo.config.recompile_limit = 1024
+        torch._dynamo.config.accumulated_recompile_limit = 4096
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         optimizer = self.optimizer
         return torch.compile(lambda: optimizer.step())
 
@@ -205,6 +209,11 @@ class TorchSession:
                     found[name] = flat(value)
                     break
         return found
+
+    def gradients(self) -> list[list[Floats | None]] | None:
+        return [
+            [None if x.grad is None else flat(x.grad) for x in tensors] for tensors in self.tensors
+        ]
 
     def set_hyper(self, group: int, hyper: Mapping[str, Value]) -> None:
         target = self.optimizer.param_groups[group]

@@ -1,0 +1,401 @@
+"""The command line.  Exit status: 0 everything conforms, 1 something does not, 2 the request itself
+cannot be carried out (one clear line, no traceback)."""
+
+import ast
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from . import __version__
+from .errors import RequestError
+from .formats import FORMATS, format_named
+from .implementation import LIBRARIES
+from .record import command_line, dumps, record, write
+from .render import box, latex
+from .spec import Spec, Value, bundled, load
+from .worker import START_TIMEOUT, Job, Message, ask, list_target, run_jobs
+
+VERDICTS = {
+    "conforms": "[green]conforms[/]",
+    "variant": "[yellow]variant[/]",
+    "diverges": "[red]diverges[/]",
+    "undecided": "[magenta]undecided[/]",
+    "unsupported": "[dim]unsupported[/]",
+    "error": "[bold red]error[/]",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="optconform")
+def cli() -> None:
+    """Prove which equations a deep-learning optimizer computes."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: one line and status 2 for whatever the user got wrong."""
+    try:
+        status = cli.main(args=arguments, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.format_message())
+        sys.exit(2)
+    except click.ClickException as e:
+        _fail(" ".join(e.format_message().split()))
+    except RequestError as e:
+        _fail(str(e))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("optconform: interrupted", err=True)
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> None:
+    click.echo("optconform: " + " ".join(message.split()), err=True)
+    sys.exit(2)
+
+
+# ---- what the options mean -------------------------------------------------------------------
+
+
+def parse_variant(pairs: Sequence[str]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for pair in pairs:
+        axis, sep, value = pair.partition("=")
+        if not sep or not axis or not value:
+            raise RequestError(f"--variant {pair!r} is not AXIS=VALUE")
+        out[axis] = value
+    return out
+
+
+def parse_hyper(pairs: Sequence[str]) -> dict[str, Value]:
+    """``beta2=0.99`` or the target's own ``betas=(0.9, 0.99)``, values as Python literals."""
+    out: dict[str, Value] = {}
+    for pair in pairs:
+        name, sep, text = pair.partition("=")
+        if not sep or not name:
+            raise RequestError(f"--hyper {pair!r} is not NAME=VALUE")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            raise RequestError(f"--hyper {pair!r}: {text!r} is not a Python literal") from None
+        if name == "betas":
+            if not isinstance(value, tuple | list) or len(value) != 2:
+                raise RequestError(f"--hyper {pair!r}: betas is a pair of numbers")
+            out["beta1"], out["beta2"] = (_number(v, pair) for v in value)
+        else:
+            out[name] = value if isinstance(value, bool) else _number(value, pair)
+    return out
+
+
+def _number(value: Any, pair: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RequestError(f"--hyper {pair!r}: {value!r} is not a number")
+    return float(value)
+
+
+def _output(path: str | None) -> Path | None:
+    """A file to be written: its folder must be there before anything is run."""
+    if path is None:
+        return None
+    out = Path(path)
+    if not out.parent.is_dir():
+        raise RequestError(f"cannot write {path}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise RequestError(f"cannot write {path}: it is a folder")
+    return out
+
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _options(*options: Option) -> Option:
+    def apply(f: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            f = option(f)
+        return f
+
+    return apply
+
+
+drawing = _options(
+    click.option("--hyper", "hypers", multiple=True, metavar="NAME=VALUE", help="Fix a hyperparameter."),
+    click.option("--examples", type=click.IntRange(1), default=60, show_default=True, help="Scenarios drawn for each implementation and dtype."),
+    click.option("--steps", type=click.IntRange(1), default=8, show_default=True, help="Most steps in a scenario."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Reproduces a run bit for bit."),
+    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0, show_default=True, help="Seconds a subject may take for one scenario."),
+)  # fmt: skip
+
+
+# ---- check -----------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.option("--spec", "spec_option", help="The spec that the targets claim to follow: a name or a .toml file.")
+@click.option("--variant", "variants", multiple=True, metavar="AXIS=VALUE", help="A variant that the targets claim.")
+@click.option("--dtype", "dtypes", multiple=True, help="float32, float64, bfloat16, float16; default all.")
+@drawing
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; default one a core.")
+@click.option("--json", "json_path", help="Write the record to this file.")
+@click.option("--html", "html_path", help="Write the report to this file.")
+@click.option("--markdown", "markdown_path", help="Write a summary to this file.")
+def check(
+    targets: tuple[str, ...],
+    spec_option: str | None,
+    variants: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    hypers: tuple[str, ...],
+    examples: int,
+    steps: int,
+    seed: int,
+    timeout: float,
+    jobs: int | None,
+    json_path: str | None,
+    html_path: str | None,
+    markdown_path: str | None,
+) -> int:
+    """Judge implementations by the equations they claim.
+
+    TARGET is a library (torch), a class (torch.optim:AdamW, package.module:Class) or a file's class
+    (path/to/file.py:Class).
+    """
+    outputs = [_output(p) for p in (json_path, html_path, markdown_path)]
+    wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
+    claimed = parse_variant(variants)
+    fixed = parse_hyper(hypers)
+    settings = {"examples": examples, "steps": steps, "seed": seed, "hyper": fixed}
+    if spec_option is not None:
+        _claimable(load(spec_option), claimed, fixed)
+    todo: list[Job] = []
+    for target in targets:
+        for which, found in enumerate(list_target(target, spec_option)):
+            spec = load(found["spec"])
+            _claimable(spec, claimed, fixed)
+            todo += [
+                Job(
+                    target=target,
+                    spec_option=spec_option,
+                    which=which,
+                    implementation=found["implementation"],
+                    spec=found["spec"],
+                    spec_name=spec.name,
+                    dtype=dtype,
+                    variant={**found["variant"], **claimed},
+                    settings=settings,
+                    slow=found["slow"],
+                    library=found["library"],
+                    version=found["version"],
+                )
+                for dtype in wanted
+            ]
+    begin = time.monotonic()
+    results = _run(todo, jobs or os.cpu_count() or 1, timeout)
+    made = record(
+        results,
+        {
+            "command": command_line(),
+            "seed": seed,
+            "examples": examples,
+            "steps": steps,
+            "dtypes": wanted,
+            "seconds": round(time.monotonic() - begin, 1),
+        },
+        [job.spec for job in todo],
+    )
+    _tell(made)
+    _write(made, outputs)
+    verdicts = {r["verdict"] for r in results}
+    return 0 if verdicts <= {"conforms", "unsupported"} and "conforms" in verdicts else 1
+
+
+def _claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value]) -> None:
+    spec.variant(variant)
+    spec.check_hypers(hypers)
+    if not spec.admissible({**spec.defaults, **hypers}) and any(
+        not spec.admissible({**spec.defaults, **hypers, n: v})
+        for n, v in (("momentum", 0.9),)
+        if n in spec.hypers and n not in hypers
+    ):
+        raise RequestError(f"spec {spec.name} requires {' and '.join(spec.requires)}")
+
+
+def _run(todo: Sequence[Job], processes: int, timeout: float) -> list[Message]:
+    """The results, in the order of the jobs."""
+    found: dict[int, Message] = {}
+    place = {id(job): k for k, job in enumerate(todo)}
+    console = Console(stderr=True)
+    running: dict[str, int] = {}
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[checks]:,} checks, {task.fields[findings]} findings"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("judging", total=len(todo), checks=0, findings=0)
+
+        def progress(job: Job, message: Message) -> None:
+            if message["event"] == "progress":
+                running[f"{job.implementation} {job.dtype}"] = message["counts"]["total"]
+                bar.update(task, checks=sum(running.values()))
+
+        findings = 0
+        for job, result in run_jobs(todo, processes=processes, timeout=timeout, progress=progress):
+            found[place[id(job)]] = result
+            findings += len(result["findings"])
+            name = f"{job.implementation} {job.dtype}"
+            running[name] = result["checks"].get("total", 0)
+            bar.update(task, advance=1, findings=findings, checks=sum(running.values()))
+            if not console.is_terminal:
+                console.print(
+                    f"[{len(found)}/{len(todo)}] {name}: {result['verdict']}",
+                    markup=False, highlight=False, soft_wrap=True,
+                )
+    return [found[k] for k in range(len(todo))]
+
+
+def _tell(made: Mapping[str, Any]) -> None:
+    """The matrix and the findings, for people."""
+    console = Console(soft_wrap=True, highlight=False)
+    rows: dict[tuple[str, str], dict[str, Message]] = {}
+    for r in made["results"]:
+        rows.setdefault((r["implementation"], r["spec"]), {})[r["dtype"]] = r
+    dtypes = list(dict.fromkeys(r["dtype"] for r in made["results"]))
+    table = Table("implementation", "spec", *dtypes, box=None, pad_edge=False)
+    for (name, spec), cells in rows.items():
+        table.add_row(
+            _escape(name), _escape(spec), *(VERDICTS[cells[d]["verdict"]] if d in cells else "" for d in dtypes)
+        )
+    console.print(table, soft_wrap=False)
+    shown: dict[tuple[str, str, str], list[str]] = {}
+    for r in made["results"]:
+        for f in r["findings"]:
+            shown.setdefault((r["implementation"], f["kind"], f["summary"]), []).append(r["dtype"])
+        if r["message"] and not r["findings"]:
+            shown.setdefault((r["implementation"], r["verdict"], r["message"]), []).append(r["dtype"])
+    if shown:
+        console.print()
+    for (name, kind, summary), where in shown.items():
+        console.print(f"{name} ({', '.join(where)}): {kind}: {summary}", markup=False)
+    checks = sum(r["checks"].get("total", 0) for r in made["results"])
+    undecided = sum(r["checks"].get("undecided", 0) for r in made["results"])
+    vacuous = sum(r["checks"].get("vacuous", 0) for r in made["results"])
+    console.print(
+        f"\n{checks:,} element-checks, {_share(undecided, checks)} undecided, "
+        f"{_share(vacuous, checks)} vacuous, in {made['run']['seconds']} s"
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "0 %"
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _write(made: Mapping[str, Any], outputs: Sequence[Path | None]) -> None:
+    from .reports import render_html, render_markdown
+
+    data = __import__("json").loads(dumps(made))
+    for path, render in zip(outputs, (dumps, render_html, render_markdown), strict=True):
+        if path is not None:
+            write(path, render(data))
+            click.echo(f"wrote {path}")
+
+
+# ---- identify, show, list --------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("target")
+@click.option("--spec", "spec_option", help="The family: a spec's name or a .toml file.")
+@drawing
+@click.option("--json", "json_path", help="Write the answer to this file.")
+def identify(
+    target: str,
+    spec_option: str | None,
+    hypers: tuple[str, ...],
+    examples: int,
+    steps: int,
+    seed: int,
+    timeout: float,
+    json_path: str | None,
+) -> int:
+    """Say which variant and precision profile TARGET follows."""
+    output = _output(json_path)
+    fixed = parse_hyper(hypers)
+    settings = {"examples": examples, "steps": steps, "seed": seed, "hyper": fixed}
+    if spec_option is not None:
+        _claimable(load(spec_option), {}, fixed)
+    answers = []
+    for which, found in enumerate(list_target(target, spec_option)):
+        _claimable(load(found["spec"]), {}, fixed)
+        if found["slow"]:
+            continue
+        request = {
+            "do": "identify", "target": target, "spec_option": spec_option, "which": which,
+            "spec": found["spec"], "settings": settings,
+        }  # fmt: skip
+        answer = ask(request, START_TIMEOUT + timeout)["answer"]
+        answers.append(answer)
+        variant = answer["variant"]
+        if variant is None:
+            said = "none"
+        else:
+            said = ", ".join(f"{a} = {v}" for a, v in variant.items()) or "the spec's own equations"
+        profile = ", ".join(f"{k} {v}" for k, v in answer["profile"].items())
+        click.echo(f"{answer['implementation']}: {answer['spec']}: {said} ({profile})")
+        click.echo(f"  {answer['explanation']}")
+        if answer["aliases"]:
+            same = "; ".join(", ".join(f"{a} = {v}" for a, v in x.items()) or "default" for x in answer["aliases"])
+            click.echo(f"  the same formula as: {same}")
+    if output is not None:
+        write(output, dumps(answers[0] if len(answers) == 1 else {**answers[0], "implementations": answers}))
+    return 0 if all(a["variant"] is not None for a in answers) else 1
+
+
+@cli.command()
+@click.argument("spec")
+@click.option("--variant", "variants", multiple=True, metavar="AXIS=VALUE")
+@click.option("--latex", "as_latex", is_flag=True, help="LaTeX instead of text.")
+def show(spec: str, variants: tuple[str, ...], as_latex: bool) -> None:
+    """Print the algorithm box of SPEC, a name or a .toml file."""
+    loaded = load(spec)
+    variant = loaded.variant(parse_variant(variants))
+    click.echo((latex if as_latex else box)(loaded, variant))
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["specs", "implementations", "checks"]), default="specs")
+def list_(what: str) -> None:
+    """List what optconform knows."""
+    if what == "specs":
+        for name in bundled():
+            s = load(name)
+            click.echo(f"{name:<10} {s.title}: {s.cite}")
+    elif what == "implementations":
+        for library in LIBRARIES:
+            for found in list_target(library, None):
+                click.echo(f"{found['implementation']:<38} {found['spec']:<10} {found['library']} {found['version']}")
+    else:
+        from .examine import CHECKS
+
+        for name, sentence in CHECKS.items():
+            click.echo(f"{name:<20} {sentence}")
+
+
+if __name__ == "__main__":
+    main()

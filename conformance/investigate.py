@@ -1,0 +1,130 @@
+"""Identification of a whole implementation: draw, judge, and stop when one variant is left."""
+
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase
+
+from .examine import SLOW_EXAMPLES, Settings
+from .explain import diagnose
+from .identify import Variant, accepted, lattice, same_formula
+from .implementation import Implementation, Unsupported, one_line
+from .lockstep import Trace, judge, run
+from .oracle.scalars import PROFILES, Profile
+from .render import equation_text
+from .scenario import Scenario, to_json
+from .spec import Spec
+from .strategies import scenarios
+
+
+def investigate(
+    implementation: Implementation,
+    spec: Spec,
+    settings: Settings,
+    emit: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """The variant and profile that ``implementation`` follows, in float32.
+
+    Returns spec, variant (the axes that differ from the default, or None), aliases, profile,
+    unique, accepted and rejected (lists of variants), and an explanation in words.
+    """
+    traces = _traces(implementation, spec, settings, emit)
+    if not traces:
+        return _answer(implementation, spec, None, [], [], Profile(), [], "it never completed a run")
+    every = lattice(spec)
+    for profile in PROFILES:
+        left: list[Variant] = every
+        for trace in traces:
+            left = accepted(trace, spec, left, profile)
+            if not left:
+                break
+        if left:
+            best = left[0]
+            aliases = [v for v in left[1:] if same_formula(spec, best, v, traces)]
+            words = _in_words(left, aliases, len(traces))
+            return _answer(implementation, spec, best, aliases, left, profile, every, words)
+    return _answer(implementation, spec, None, [], [], Profile(), every, _first_fault(traces, spec))
+
+
+def _traces(
+    implementation: Implementation,
+    spec: Spec,
+    settings: Settings,
+    emit: Callable[[dict[str, Any]], None],
+) -> list[Trace]:
+    traces: list[Trace] = []
+    strategy = scenarios(
+        spec,
+        dtype="float32",
+        max_steps=settings.steps,
+        fixed={**implementation.fixed(spec), **settings.hyper},
+        changeable=tuple(implementation.changeable(spec)),
+        events=not implementation.slow,
+    )
+    failures: list[str] = []
+
+    @hypothesis.seed(settings.seed)
+    @hypothesis.settings(
+        max_examples=SLOW_EXAMPLES if implementation.slow else settings.examples,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(strategy)
+    def body(scenario: Scenario) -> None:
+        emit({"event": "scenario", "scenario": to_json(scenario)})
+        try:
+            trace = run(implementation, scenario, spec)
+        except Unsupported as e:
+            failures.append(one_line(e))
+            return
+        if trace.crash is None and trace.rows:
+            traces.append(trace)
+
+    body()
+    return traces
+
+
+def _in_words(left: list[Variant], aliases: list[Variant], count: int) -> str:
+    others = [v for v in left[1:] if v not in aliases]
+    if not others:
+        return f"unique after {count} runs"
+    axes = sorted({a for v in others for a, _ in set(v) ^ set(left[0])})
+    return (
+        f"{len(others)} other variant(s) remain after {count} runs; inputs that separate "
+        f"{', '.join(axes)} are needed"
+    )
+
+
+def _first_fault(traces: list[Trace], spec: Spec) -> str:
+    for trace in traces:
+        d = diagnose(trace, spec, {}, Profile(), judge(trace, spec, {}, profile=Profile()))
+        if d is not None:
+            text = equation_text(spec, {}, d.equation)
+            return f"no variant explains it; the first equation at fault is {text}"
+    return "no variant explains all runs together"
+
+
+def _answer(
+    implementation: Implementation,
+    spec: Spec,
+    best: Variant | None,
+    aliases: list[Variant],
+    left: list[Variant],
+    profile: Profile,
+    every: list[Variant],
+    words: str,
+) -> dict[str, Any]:
+    return {
+        "implementation": implementation.name,
+        "spec": spec.name,
+        "variant": None if best is None else dict(best),
+        "aliases": [dict(v) for v in aliases],
+        "profile": profile.as_dict(),
+        "unique": best is not None and len(left) == 1 + len(aliases),
+        "accepted": [dict(v) for v in left],
+        "rejected": [dict(v) for v in every if v not in set(left)],
+        "explanation": words,
+    }

@@ -1,0 +1,323 @@
+"""Isolation: every implementation is judged in a process of its own.
+
+The subject may crash, hang, print or kill its process.  The worker says which scenario it is about
+to run before it runs it, so that whatever happens can be told and replayed; the parent waits for
+word no longer than the timeout, then ends the process and goes on with the next job.
+Messages are JSON over a pipe: nothing that the subject could forge is ever unpickled.
+"""
+
+import json
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .errors import RequestError
+
+START_TIMEOUT = 300.0  # seconds until a process has imported the framework and the target
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A cell to judge: the ``which``-th implementation of a target, by a spec, in a dtype."""
+
+    target: str
+    spec_option: str | None
+    which: int
+    implementation: str
+    spec: str  # what to load: a name or a path
+    spec_name: str
+    dtype: str
+    variant: Mapping[str, str]
+    settings: Mapping[str, Any]
+    slow: bool = False
+    library: str = ""
+    version: str = ""
+
+
+def list_target(target: str, spec: str | None) -> list[Message]:
+    """Name, library, version and spec of each implementation of a target, found in a process of
+    its own.  Raises RequestError."""
+    reply = ask({"do": "list", "target": target, "spec": spec}, START_TIMEOUT)
+    found: list[Message] = reply["implementations"]
+    return found
+
+
+def ask(request: Message, timeout: float) -> Message:
+    """One request to a fresh process; its answer.  Raises RequestError when there is none."""
+    worker = _Process()
+    target = request["target"]
+    try:
+        worker.send(request)
+        deadline = time.monotonic() + timeout
+        while True:
+            reply = worker.receive(max(deadline - time.monotonic(), 0.01))
+            if reply is None:
+                raise RequestError(f"{target} gave no answer within {timeout:g} seconds")
+            if reply["event"] == "died":
+                raise RequestError(f"{target} ended its process ({reply['how']})")
+            if reply["event"] == "refused":
+                raise RequestError(reply["message"])
+            if reply["event"] not in ("scenario", "progress", "phase"):
+                return reply
+    finally:
+        worker.stop()
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    processes: int,
+    timeout: float,
+    progress: Callable[[Job, Message], None] = lambda job, message: None,
+) -> Iterator[tuple[Job, Message]]:
+    """Judge ``jobs`` on ``processes`` processes; yields each job with its result as it is ready.
+
+    ``timeout`` is how many seconds a subject may stay silent, that is in one scenario.
+    """
+    waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    # the slowest first, so that nobody waits for them alone at the end
+    for job in sorted(jobs, key=lambda j: not j.slow):
+        waiting.put(job)
+    done: queue.SimpleQueue[tuple[Job, Message] | BaseException] = queue.SimpleQueue()
+    stopping = threading.Event()
+
+    def work() -> None:
+        worker: _Process | None = None
+        try:
+            while not stopping.is_set():
+                try:
+                    job = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                assert job is not None
+                worker = worker if worker is not None and worker.alive else _Process()
+                result = _run_job(worker, job, timeout, progress)
+                if result.pop("process_ended", False):
+                    worker.stop()
+                    worker = None
+                done.put((job, result))
+        except BaseException as e:
+            done.put(e)
+        finally:
+            if worker is not None:
+                worker.stop()
+
+    threads = [
+        threading.Thread(target=work, daemon=True) for _ in range(min(processes, len(jobs)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in jobs:
+            item = done.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join(timeout=10)
+
+
+def _run_job(
+    worker: "_Process", job: Job, timeout: float, progress: Callable[[Job, Message], None]
+) -> Message:
+    begin = time.monotonic()
+    worker.send({"do": "judge", **asdict(job)})
+    scenario: Any = None
+    last: Message = {}
+    first = True
+    while True:
+        message = worker.receive(START_TIMEOUT if first or scenario is None else timeout)
+        if message is None:
+            how = f"took longer than {timeout:g} seconds in one scenario"
+            return _lost(job, how, scenario, last, begin)
+        first = False
+        match message["event"]:
+            case "result":
+                return dict(message["result"])
+            case "died":
+                return _lost(job, f"ended its process ({message['how']})", scenario, last, begin)
+            case "refused":
+                return _lost(job, message["message"], scenario, last, begin, ended=False)
+            case "scenario":
+                scenario = message
+            case "progress":
+                last = message
+        progress(job, message)
+
+
+def _lost(
+    job: Job, how: str, scenario: Any, last: Message, begin: float, *, ended: bool = True
+) -> Message:
+    """The result of a cell whose subject did not live to give one."""
+    finding = {
+        "kind": "crash",
+        "check": "run",
+        "summary": f"the subject {how}",
+        "scenario": scenario["scenario"] if scenario else None,
+        "repro": _repro(job, scenario["scenario"]) if scenario else "",
+    }
+    return {
+        "implementation": job.implementation,
+        "library": job.library,
+        "version": job.version,
+        "spec": job.spec_name,
+        "dtype": job.dtype,
+        "claimed": dict(job.variant),
+        "variant": None,
+        "profile": {},
+        "verdict": "error",
+        "mode": "lockstep",
+        "message": f"the subject {how}",
+        "checks": last.get("counts", {}),
+        "regimes": {},
+        "seconds": round(time.monotonic() - begin, 3),
+        "findings": [*last.get("findings", []), finding],
+        "process_ended": ended,
+    }
+
+
+def _repro(job: Job, scenario: Any) -> str:
+    """The script for a scenario that took the process with it, written by another process."""
+    try:
+        return str(ask({"do": "repro", **asdict(job), "scenario": scenario}, 60)["script"])
+    except RequestError as e:
+        return f"# no script: {e}"
+
+
+class _Process:
+    """A worker process and the pipe to it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    def send(self, message: Message) -> None:
+        try:
+            self.pipe.send_bytes(json.dumps(message).encode())
+        except (BrokenPipeError, OSError):
+            pass  # the next receive says how it died
+
+    def receive(self, timeout: float) -> Message | None:
+        """The next message; None on timeout; an event ``died`` when the process is gone."""
+        try:
+            if not self.pipe.poll(timeout):
+                return None
+            message: Message = json.loads(self.pipe.recv_bytes())
+            return message
+        except (EOFError, OSError, ValueError):
+            self.process.join(timeout=5)
+            return {"event": "died", "how": _how(self.process.exitcode)}
+
+    def stop(self) -> None:
+        self.pipe.close()
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join(timeout=5)
+
+
+def _how(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "its pipe is closed"
+    if exit_code < 0:
+        try:
+            return f"signal {signal.Signals(-exit_code).name}"
+        except ValueError:
+            return f"signal {-exit_code}"
+    return f"exit status {exit_code}"
+
+
+# ---- inside the worker -----------------------------------------------------------------------
+
+
+def _serve(pipe: Connection) -> None:
+    """Answer requests until the parent hangs up.  Whatever the subject prints goes nowhere."""
+    silence = os.open(os.devnull, os.O_RDWR)
+    os.dup2(silence, 0)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def emit(message: Message) -> None:
+        pipe.send_bytes(json.dumps(message, allow_nan=False).encode())
+
+    while True:
+        try:
+            request = json.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            return
+        try:
+            emit(_answer(request, emit))
+        except RequestError as e:
+            emit({"event": "refused", "message": str(e)})
+
+
+def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
+    from .examine import Examination, Settings
+    from .implementation import resolve
+    from .investigate import investigate
+    from .record import plain
+    from .scenario import from_json
+    from .spec import load
+
+    found = resolve(request["target"], request["spec"] if request["do"] == "list" else request["spec_option"])
+    _one_thread()
+    if request["do"] == "list":
+        return {
+            "event": "listed",
+            "implementations": [
+                {
+                    "implementation": i.name,
+                    "library": i.library,
+                    "version": i.version,
+                    "spec": i.spec,
+                    "variant": dict(i.variant),
+                    "slow": i.slow,
+                }
+                for i in found
+            ],
+        }
+    implementation = found[request["which"]]
+    spec = load(request["spec"])
+    if request["do"] == "repro":
+        return {"event": "repro", "script": implementation.repro(from_json(request["scenario"]), spec)}
+    if request["do"] == "identify":
+        answer = investigate(
+            implementation, spec, Settings(**request["settings"]), lambda m: emit(plain(m))
+        )
+        return {"event": "identified", "answer": plain(answer)}
+    examination = Examination(
+        implementation,
+        spec,
+        request["variant"],
+        request["dtype"],
+        Settings(**request["settings"]),
+        lambda m: emit(plain(m)),
+    )
+    return {"event": "result", "result": plain(examination.result())}
+
+
+def _one_thread() -> None:
+    """Judged tensors are small, and processes run side by side: one thread each is fastest."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
