@@ -143,8 +143,11 @@ def shifted_t(
             moved = [{**s, "t": max(s["t"], 0.0)} for s in moved]
         steps = replace(block.steps, scalars=moved)
         answer = outcomes(steps, [straight], fmt=fmt, profile=profile)[0]
+        plain = outcomes(block.steps, [straight], fmt=fmt, profile=profile)[0]
         for name, outcome in answer.items():
-            if compare(outcome, steps.observed[name], steps.start[name]).failed.any():
+            observed, start = steps.observed[name], steps.start[name]
+            refuted = compare(plain[name], observed, start).failed
+            if compare(outcome, observed, start).failed.any() or (refuted & outcome.undecided).any():
                 return False
     return True
 
