@@ -9,18 +9,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import SpecError
 from .formats import FORMATS
 from .lockstep import Block, Trace, blocks, compared, free_judge, judge, program_of
-from .oracle.judge import outcomes
+from .oracle.judge import Steps, outcomes
 from .oracle.scalars import PROFILES, Profile
 from .spec import Spec, states_of
 
 Variant = tuple[tuple[str, str], ...]
+Refuted = Mapping[str, NDArray[np.bool_]]
+"""Output -> the elements of a block at which the claimed variant fails."""
 
 NUMBERS = ("0.1",)
 """Values tried on axes that take any number (0.1 is the accumulator of TensorFlow's Adagrad)."""
+
+FEW = 8  # hypotheses that are tried on whole traces at once
+COLUMNS = 48
 
 
 def lattice(spec: Spec) -> list[Variant]:
@@ -86,15 +92,17 @@ def identify(
     elements that refute it: to be undecided there explains nothing.
     """
     every = lattice(spec)
-    profile = Profile()
-    for profile in profiles:
-        left = every
+    trials = [(p, every) for p in profiles]
+    if instead_of is not None:
+        # the claimed equations in another precision are a plainer explanation than other equations
+        claimed = [tuple(spec.variant(instead_of).items())]
+        trials = [(p, claimed) for p, _ in trials[1:]] + trials
+    for profile, hypotheses in trials:
+        left = hypotheses
         for trace in traces:
-            left = accepted(trace, spec, left, profile)
+            left = accepted(trace, spec, left, profile, instead_of=instead_of)
             if not left:
                 break
-        if instead_of is not None:
-            left = [v for v in left if _decides(v, traces, spec, instead_of, profile)]
         if left:
             best, aliases = left[0], [v for v in left[1:] if same_formula(spec, left[0], v, traces)]
             return Identification(
@@ -108,35 +116,83 @@ def identify(
     return Identification(spec.name, None, Profile(), [], [], len(every))
 
 
-def accepted(trace: Trace, spec: Spec, hypotheses: Sequence[Variant], profile: Profile) -> list[Variant]:
-    """The hypotheses that ``trace`` does not reject."""
-    left = list(hypotheses)
+def accepted(
+    trace: Trace,
+    spec: Spec,
+    hypotheses: Sequence[Variant],
+    profile: Profile,
+    *,
+    instead_of: Mapping[str, str] | None = None,
+) -> list[Variant]:
+    """The hypotheses that ``trace`` does not reject.
+
+    With ``instead_of``, they must also decide every element at which that variant fails.
+    """
     by_init: dict[tuple[tuple[str, str], ...], list[Variant]] = {}
-    for v in left:
+    for v in hypotheses:
         inits = tuple((n, s.init) for n, s in states_of(spec, dict(v)).items())
         by_init.setdefault(inits, []).append(v)
+    refuted: list[Refuted] | None = None
+    if instead_of is not None:
+        refuted = [
+            {n: j.failed for n, j in part.outputs.items()}
+            for part in judge(trace, spec, instead_of, profile=Profile())
+        ]
     kept: set[Variant] = set()
     for some in by_init.values():
         found = blocks(trace, spec, dict(some[0]))
         if found is None:
-            kept.update(
-                v
-                for v in some
-                if not any(
-                    j.failed.any()
-                    for part in free_judge(trace, spec, dict(v), profile=profile)
-                    for j in part.outputs.values()
-                )
-            )
+            kept.update(v for v in some if _explains_freely(trace, spec, v, profile, refuted))
             continue
-        for block in sorted(found, key=lambda b: b.steps.start["p"].size):
-            some = _survivors(block, spec, some, trace, profile)
+        masks = refuted if refuted is not None and len(refuted) == len(found) else [{}] * len(found)
+        order = sorted(zip(found, masks, strict=True), key=lambda b: b[0].steps.start["p"].size)
+        if len(some) > FEW:  # most fall on a few columns; only the rest see everything
+            for block, mask in order:
+                some = _survivors(*_narrow(block, mask), spec, some, trace, profile)
+        for block, mask in order:
+            some = _survivors(block, mask, spec, some, trace, profile)
         kept.update(some)
-    return [v for v in left if v in kept]
+    return [v for v in hypotheses if v in kept]
+
+
+def _explains_freely(
+    trace: Trace, spec: Spec, v: Variant, profile: Profile, refuted: list[Refuted] | None
+) -> bool:
+    judged = free_judge(trace, spec, dict(v), profile=profile)
+    if any(j.failed.any() for part in judged for j in part.outputs.values()):
+        return False
+    return refuted is None or not any(
+        (mask["p"] & part.outputs["p"].outcome.undecided).any()
+        for mask, part in zip(refuted, judged, strict=False)
+    )
+
+
+def _narrow(block: Block, refuted: Refuted) -> tuple[Block, Refuted]:
+    """A block with some of its columns: spread over all of them, and what is refuted."""
+    steps = block.steps
+    width = steps.start["p"].shape[1]
+    if width <= COLUMNS:
+        return block, refuted
+    spread = np.linspace(0, width - 1, COLUMNS).astype(np.intp)
+    failed = [np.flatnonzero(mask.any(axis=0))[:COLUMNS] for mask in refuted.values()]
+    at = np.unique(np.concatenate([spread, *failed]))
+    off = steps.start_error
+    fewer = Steps(
+        steps.scalars,
+        {n: x[:, at] for n, x in steps.start.items()},
+        {n: x[:, at] for n, x in steps.observed.items()},
+        None if off is None else {n: x[:, at] for n, x in off.items()},
+    )
+    return Block(fewer, block.place), {n: mask[:, at] for n, mask in refuted.items()}
 
 
 def _survivors(
-    block: Block, spec: Spec, hypotheses: Sequence[Variant], trace: Trace, profile: Profile
+    block: Block,
+    refuted: Refuted,
+    spec: Spec,
+    hypotheses: Sequence[Variant],
+    trace: Trace,
+    profile: Profile,
 ) -> list[Variant]:
     """Output by output, states first; each distinct equation is evaluated once."""
     fmt = FORMATS[trace.scenario.dtype]
@@ -153,27 +209,15 @@ def _survivors(
         representatives = [programs[some[0]] for some in by_node.values()]
         answers = outcomes(block.steps, representatives, fmt=fmt, profile=profile, only=[name])
         for some, answer in zip(by_node.values(), answers, strict=True):
-            if compared(block.steps, answer)[name].failed.any():
+            failed = compared(block.steps, answer)[name].failed
+            if name in refuted:
+                failed = failed | (refuted[name] & answer[name].undecided)
+            if failed.any():
                 out = set(some)
                 left = [v for v in left if v not in out]
         if not left:
             break
     return left
-
-
-def _decides(
-    v: Variant, traces: Sequence[Trace], spec: Spec, refuted: Mapping[str, str], profile: Profile
-) -> bool:
-    """Whether ``v`` decides every element at which the variant ``refuted`` fails."""
-    for trace in traces:
-        before = judge(trace, spec, refuted, profile=Profile())
-        after = judge(trace, spec, dict(v), profile=profile)
-        for old, new in zip(before, after, strict=True):
-            for name in set(old.outputs) & set(new.outputs):
-                failed = old.outputs[name].failed
-                if (failed & new.outputs[name].outcome.undecided).any():
-                    return False
-    return True
 
 
 def same_formula(spec: Spec, a: Variant, b: Variant, traces: Sequence[Trace]) -> bool:

@@ -36,6 +36,7 @@ zero or leave a root's domain, and overflow counts over every sub-product of the
 through rule 4: to scale a denominator until it overflows is not faithful.  It *must be NaN* where every member gives NaN (0/0, a NaN input).
 """
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ from ..expr import (
 )
 from ..formats import Format
 from .scalars import Scalars
-from .structure import Folds, complements, divides
+from .structure import Folds, Scaled, complements, divides
 
 Floats = NDArray[Any]  # float64, or long double for float64 subjects
 Mask = NDArray[np.bool_] | None  # None: nowhere
@@ -110,6 +111,127 @@ def somewhere(mask: NDArray[np.bool_]) -> Mask:
     return mask if mask.any() else None
 
 
+class Factors:
+    """The scalars of a graph as factors of tensor expressions, for a block of rows.
+
+    All rows of a block agree on which scalars are exactly zero or one, so terms and roundings can
+    be counted once for the block.  Shared by everything that is bounded over these rows.
+    """
+
+    def __init__(
+        self, graph: Graph, fmt: Format, scalars: Scalars, rows: NDArray[np.intp]
+    ) -> None:
+        self.graph, self.scalars, self.rows, self.fmt = graph, scalars, rows, fmt
+        wide = fmt.name == "float64"
+        self.real: type[np.floating[Any]] = np.longdouble if wide else np.float64
+        self.u = self.real(fmt.unit)
+        self.eta = self.real(fmt.eta[0]) ** fmt.eta[1]
+        self.own = self.real(np.finfo(self.real).eps)
+        self.largest = self.real(fmt.largest)
+        self.us = self.real(scalars.unit)
+        self.one = np.ones((1, 1), self.real)
+        self.complements = complements(graph)
+        self._numbers: dict[Index, tuple[Floats, Floats]] = {}
+        self._factors: dict[tuple[int, Index], Majorant | None] = {}
+        self._products: dict[tuple[tuple[int, Index], ...], tuple[Majorant | None, int]] = {}
+        self._scaling: dict[tuple[Index, Scaled, Scaled], tuple[Floats, Floats]] = {}
+
+    def number(self, i: Index) -> tuple[Floats, Floats]:
+        """A scalar's exact value and error, of shape (rows, 1)."""
+        if i not in self._numbers:
+            x = self.scalars[i]
+            value = x.value[self.rows].astype(self.real)[:, None]
+            error = x.error[self.rows].astype(self.real)[:, None]
+            self._numbers[i] = (value, error)
+        return self._numbers[i]
+
+    def factor(self, exponent: int, i: Index) -> "Majorant | None":
+        """A scalar, or one over it, cast to the tensor dtype; None for exactly one, which nobody
+        multiplies."""
+        key = (exponent, i)
+        if key not in self._factors:
+            with np.errstate(all="ignore"):
+                plain = self._plain(exponent, i)
+                split = self._opened(i) if exponent > 0 and plain is not None and plain.terms else None
+            self._factors[key] = plain if split is None or plain is None else widest([plain, split])
+        return self._factors[key]
+
+    def product(self, factors: tuple[tuple[int, Index], ...]) -> "tuple[Majorant | None, int]":
+        """Several scalars folded together, without the roundings of their products; and how many
+        of them are not exactly one."""
+        if factors not in self._products:
+            found = [f for f in (self.factor(e, i) for e, i in factors) if f is not None]
+            with np.errstate(all="ignore"):
+                folded = functools.reduce(_times, found) if found else None
+            self._products[factors] = (folded, len(found))
+        return self._products[factors]
+
+    def scaling(self, i: Index, around: Scaled, inside: Scaled) -> tuple[Floats, Floats]:
+        """Rule 4: how small a denominator may become when scaled by the scalars around and inside
+        it, and by those inside alone."""
+        key = (i, around, inside)
+        if key not in self._scaling:
+            least = inner = self.one
+            with np.errstate(all="ignore"):
+                for group in (around, inside):
+                    for exponent, j in group:
+                        value = self.number(j)[0]
+                        if (value == 0).any():
+                            continue
+                        k = np.minimum(np.abs(value**-exponent), 1)
+                        least = least * k
+                        if group is inside:
+                            inner = inner * k
+            self._scaling[key] = (least, inner)
+        return self._scaling[key]
+
+    def _exactly(self, i: Index, x: int) -> bool:
+        value, error = self.number(i)
+        return bool(value[0, 0] == x and error[0, 0] == 0)
+
+    def _plain(self, exponent: int, i: Index) -> "Majorant | None":
+        if self._exactly(i, 1):
+            return None
+        value, error = self.number(i)
+        if self._exactly(i, 0) and exponent > 0:
+            zero = np.zeros((1, 1), self.real)
+            every = np.ones((1, 1), np.bool_)
+            return Majorant(zero, zero, zero, self.one, 0, 0, True, zero=every)
+        relative = np.where(value == 0, 0, error / np.abs(value)) + SLACK * self.us
+        v = value if exponent > 0 else 1 / value
+        size = np.abs(v)
+        unsafe = somewhere(~(size <= self.largest))
+        vanishing = np.where(value == 0, 2 * error, 0)  # inexact, and zero by cancellation
+        return Majorant(
+            v, size, size * (self.u + relative + self.own) + vanishing,
+            np.maximum(self.one, size), 1, 1, bool((v >= 0).all()), unsafe,
+        )
+
+    def _opened(self, i: Index) -> "Majorant | None":
+        """Rule 6: the scalar as a sum of two parts, where that is well conditioned."""
+        parts = self._parts(i)
+        if parts is None:
+            return None
+        value, _ = self.number(i)
+        size = np.abs(parts[0]) + np.abs(parts[1])
+        if any((x == 0).all() for x in parts) or not (size <= OPEN * np.abs(value)).any():
+            return None
+        reach = np.maximum(1, np.abs(parts[0])) + np.maximum(1, np.abs(parts[1]))
+        # where it is ill conditioned, the row keeps the error of the unopened scalar
+        fit = size <= OPEN * np.abs(value)
+        error = np.where(fit, size * (3 * self.u + SLACK * self.us), 0)
+        size = np.where(fit, size, np.abs(value))
+        return Majorant(value, size, error, reach, 2, 3, bool((value >= 0).all()))
+
+    def _parts(self, i: Index) -> list[Floats] | None:
+        node = self.graph.nodes[i]
+        if isinstance(node, Sum) and len(node.terms) == 2:
+            return [self.number(j)[0] for _, j in node.terms]
+        if i in self.complements:
+            return [self.one, self.number(self.complements[i])[0]]
+        return None
+
+
 class Bound:
     """Values and bounds of nodes of one graph for a block of rows that share a structure.
 
@@ -120,92 +242,17 @@ class Bound:
 
     def __init__(
         self,
-        graph: Graph,
-        fmt: Format,
-        scalars: Scalars,
-        rows: slice | NDArray[np.intp],
+        factors: Factors,
         start: Mapping[str, tuple[Floats, Floats | None]],
         nonneg: frozenset[str],
         given: Mapping[Index, Floats] | None = None,
     ) -> None:
-        self.graph, self.fmt, self.all_scalars, self.rows = graph, fmt, scalars, rows
+        self.factors, self.graph, self.real = factors, factors.graph, factors.real
+        self.u, self.eta, self.own = factors.u, factors.eta, factors.own
+        self.largest, self.one = factors.largest, factors.one
         self.start, self.nonneg, self.given = start, nonneg, given or {}
-        wide = fmt.name == "float64"
-        self.real: type[np.floating[Any]] = np.longdouble if wide else np.float64
-        self.u = self.real(fmt.unit)
-        self.eta = self.real(fmt.eta[0]) ** fmt.eta[1]
-        self.own = self.real(np.finfo(self.real).eps)
-        self.largest = self.real(fmt.largest)
-        self.us = self.real(scalars.unit)
-        self.one = np.ones((1, 1), self.real)
         self.shape = next(iter(start.values()))[0].shape
-        self.complements = complements(graph)
         self.memo: dict[Index, Majorant] = {}
-        self._tables: dict[Index, tuple[Floats, Floats]] = {}
-
-    # ---- scalars -----------------------------------------------------------------------------
-
-    def number(self, i: Index) -> tuple[Floats, Floats]:
-        """A scalar's exact value and error, of shape (rows, 1)."""
-        if i not in self._tables:
-            x = self.all_scalars[i]
-            value = x.value[self.rows].astype(self.real)[:, None]
-            error = x.error[self.rows].astype(self.real)[:, None]
-            self._tables[i] = (value, error)
-        return self._tables[i]
-
-    def is_zero(self, i: Index) -> bool:
-        value, error = self.number(i)
-        return bool(value[0, 0] == 0 and error[0, 0] == 0)
-
-    def is_one(self, i: Index) -> bool:
-        value, error = self.number(i)
-        return bool(value[0, 0] == 1 and error[0, 0] == 0)
-
-    def scalar(self, i: Index, exponent: int) -> Majorant | None:
-        """A scalar (or one over it) as a factor; None for exactly one, which nobody multiplies."""
-        if self.is_one(i):
-            return None
-        value, error = self.number(i)
-        if self.is_zero(i) and exponent > 0:
-            zero = np.zeros((1, 1), self.real)
-            every = np.ones((1, 1), np.bool_)
-            return Majorant(zero, zero, zero, self.one, 0, 0, True, zero=every)
-        size = np.abs(value)
-        with np.errstate(all="ignore"):
-            relative = np.where(value == 0, 0, error / size) + SLACK * self.us
-            v = value if exponent > 0 else 1 / value
-        size = np.abs(v)
-        unsafe = somewhere(~(size <= self.largest))
-        extra = 2 * error if exponent > 0 else 0 * size  # an inexact scalar that may vanish
-        return Majorant(
-            v, size, size * (self.u + relative + self.own) + extra * (value == 0),
-            np.maximum(self.one, size), 1, 1, bool((v >= 0).all()), unsafe,
-        )
-
-    def opened(self, i: Index) -> Majorant | None:
-        """Rule 6: the scalar as a sum of two parts, where that is well conditioned."""
-        parts = self.parts(i)
-        if parts is None:
-            return None
-        value, _ = self.number(i)
-        size = sum((np.abs(x) for x in parts), np.zeros((1, 1), self.real))
-        if any((x == 0).all() for x in parts) or not (size <= OPEN * np.abs(value)).any():
-            return None
-        reach = sum((np.maximum(1, np.abs(x)) for x in parts), np.zeros((1, 1), self.real))
-        # where it is ill conditioned, the row keeps the error of the unopened scalar
-        fit = size <= OPEN * np.abs(value)
-        error = np.where(fit, size * (3 * self.u + SLACK * self.us), 0)
-        size = np.where(fit, size, np.abs(value))
-        return Majorant(value, size, error, reach, 2, 3, bool((value >= 0).all()))
-
-    def parts(self, i: Index) -> list[Floats] | None:
-        node = self.graph.nodes[i]
-        if isinstance(node, Sum) and len(node.terms) == 2:
-            return [self.number(j)[0] for _, j in node.terms]
-        if i in self.complements:
-            return [self.one, self.number(self.complements[i])[0]]
-        return None
 
     # ---- outputs -----------------------------------------------------------------------------
 
@@ -250,6 +297,7 @@ class _Walk:
         self.b, self.folds = bound, folds
         self.nodes = bound.graph.nodes
         self.own_memo: dict[Index, Majorant] = {}
+        self.inverses: dict[Index, _Reciprocal] = {}
 
     def equation(self, i: Index) -> Majorant:
         node = self.nodes[i]
@@ -266,7 +314,7 @@ class _Walk:
     def build(self, i: Index) -> Majorant:
         b = self.b
         if b.graph.scalar[i]:
-            s = b.scalar(i, 1)
+            s = b.factors.factor(1, i)
             return s or Majorant(b.one, b.one, 0 * b.one, b.one, 1, 0, True)
         match self.nodes[i]:
             case Input(name):
@@ -279,12 +327,7 @@ class _Walk:
             case Sum(terms):
                 return self.sum([(sign, self.node(j)) for sign, j in terms])
             case Product(factors):
-                x = self.product([self.factor(e, j) for e, j in factors])
-                divisions = sum(1 for e, j in factors if e < 0 and b.graph.scalar[j])
-                if divisions:  # a divided scalar: cast and reciprocal
-                    x.error = x.error + (x.size + x.error) * divisions * b.u
-                    x.steps += divisions
-                return x
+                return self.product(factors)
             case Root(argument):
                 return self.root(argument)
             case Maximum(left, right):
@@ -311,7 +354,7 @@ class _Walk:
         unsafe = infinite
         if nonneg:
             unsafe = either(unsafe, somewhere(value < 0))  # not a mean of squares any more
-        size = np.abs(value)
+        size = value if nonneg and unsafe is None else np.abs(value)
         off = np.zeros((1, 1), b.real) if error is None else error.astype(b.real, copy=False)
         zero = somewhere(value == 0 if error is None else (value == 0) & (error == 0))
         reach = np.maximum(size if error is None else size + off, 1)
@@ -320,16 +363,6 @@ class _Walk:
             value, size, off, reach, 1, 0, nonneg, unsafe, nan, zero, names=names,
             bare={name: size + off} if name else {},
         )
-
-    def factor(self, exponent: int, i: Index) -> Majorant | None:
-        b = self.b
-        if b.graph.scalar[i]:
-            plain = b.scalar(i, exponent)
-            if exponent < 0 or plain is None or plain.terms == 0:
-                return plain
-            split = b.opened(i)
-            return plain if split is None else widest([plain, split])
-        return self.node(i) if exponent > 0 else self.reciprocal(i)
 
     def sum(self, terms: list[tuple[int, Majorant]]) -> Majorant:
         """Errors and sizes add; a term that is zero by its scalar adds nothing (rule 7)."""
@@ -377,59 +410,58 @@ class _Walk:
             names=frozenset().union(*(x.names for _, x in kept)), bare=bare,
         )
 
-    def product(self, factors: Sequence[Majorant | None]) -> Majorant:
-        """Every multiplication, also inside nested products, is one rounding."""
+    def product(self, factors: tuple[tuple[int, Index], ...]) -> Majorant:
+        """Every multiplication, also inside nested products, is one rounding; a scalar divisor is
+        cast and may be inverted first, which is one more."""
         b = self.b
-        fs = [f for f in factors if f is not None]
-        if not fs:
-            return Majorant(b.one, b.one, 0 * b.one, b.one, 1, 0, True)
-        unsafe: Mask = None
-        nan: Mask = None
-        zero: Mask = None
-        for f in fs:
-            unsafe, nan, zero = either(unsafe, f.unsafe), either(nan, f.nan), either(zero, f.zero)
-        rounds = len(fs) - 1
-        value, size, error, reach = fs[0].value, fs[0].size, fs[0].error, fs[0].reach
-        terms, steps = fs[0].terms, fs[0].steps
-        for f in fs[1:]:
-            # (s + e)(s' + e') - s s', written so that no product of infinities appears
-            error = error * (f.size + f.error) + size * f.error
-            value, size, reach = value * f.value, size * f.size, reach * f.reach
-            terms, steps = terms * f.terms, steps + f.steps
-        if rounds:
-            error = error + (size + error) * (rounds * b.u * (1 + rounds * b.u))
+        scalar = b.graph.scalar
+        constants = tuple((e, j) for e, j in factors if scalar[j])
+        folded, count = b.factors.product(constants)
+        fs = [self.node(j) if e > 0 else self.reciprocal(j) for e, j in factors if not scalar[j]]
+        divisions = sum(1 for e, _ in constants if e < 0)
+        rounds = count + len(fs) - 1
+        tensors = functools.reduce(_times, fs)
+        x = tensors if folded is None else _times(tensors, folded)
+        if len(fs) == 1 and folded is None and not divisions and not isinstance(x, _Reciprocal):
+            return x
+        poles = [f.pole for f in fs if isinstance(f, _Reciprocal) and f.pole is not None]
+        relative = (1 + rounds * b.u * (1 + rounds * b.u)) * (1 + divisions * b.u) - 1
+        error = x.error * (1 + relative) + x.size * relative
+        unsafe, nan = x.unsafe, x.nan
         roots = [f for f in fs if f.root]
         if len(roots) > 1:  # rule 3: one root of the quotient, whose inside may underflow
             inside = math.prod((f.size for f in roots), start=b.one)
-            rest = math.prod((f.size + f.error for f in fs if not f.root), start=b.one)
+            others = [f.size + f.error for f in (*fs, folded) if f is not None and not f.root]
+            rest = math.prod(others, start=b.one)
             widest_inside = math.prod((f.reach for f in roots), start=b.one) ** 2
             lost = 2 * b.eta * widest_inside
             least = np.where(inside > 0, lost / np.where(inside > 0, inside, 1), np.inf)
             error = error + np.minimum(np.sqrt(lost), least) * rest
             unsafe = either(unsafe, somewhere(~(widest_inside <= b.largest)))
-        pole = [f for f in fs if isinstance(f, _Reciprocal) and f.pole is not None]
-        if pole:
-            at = pole[0].pole
-            for f in pole[1:]:
-                at = either(at, f.pole)
-            assert at is not None
-            nan = either(nan, both(at, zero))  # 0/0
+        for at in poles:
+            nan = either(nan, both(at, x.zero))  # 0/0
             unsafe = either(unsafe, at)  # x/0: an infinity, of a sign we do not follow
-        if zero is not None:
-            error = np.where(zero, 0, error)
-            unsafe = either(unsafe, somewhere(zero & ~(reach <= b.largest)))
-        if any(f.terms == 0 for f in fs):  # a zero scalar: left out, or computed (rule 7)
-            unsafe = either(unsafe, nan)
+        if x.zero is not None:
+            error = np.where(x.zero, 0, error)
+            unsafe = either(unsafe, somewhere(x.zero & ~(x.reach <= b.largest)))
+        if x.terms == 0:  # a zero scalar: left out, or computed (rule 7)
+            zero = np.zeros_like(b.one)
+            every = np.ones((1, 1), np.bool_)
             return Majorant(
-                0 * value, 0 * size, 0 * size, b.one, 0, 0, True, unsafe, nan, np.ones_like(b.one, np.bool_)
+                zero, zero, zero, b.one, 0, 0, True, either(unsafe, nan), nan, every
             )
-        once = [f for f in fs if sum(f is g for g in fs) % 2]
-        nonneg = all(f.nonneg for f in once) and all(f.nonneg or f.terms <= 1 for f in fs)
+        counted = [*factors]
+        nonneg = all(f.nonneg or f.terms <= 1 for f in fs) and (folded is None or folded.nonneg)
+        for e, j in dict.fromkeys(counted):
+            if not scalar[j] and counted.count((e, j)) % 2:
+                nonneg = nonneg and self.nonneg_of(e, j)
         return Majorant(
-            value, size, error, reach, terms, steps + rounds, nonneg, unsafe, nan, zero,
-            swell=math.prod((f.swell for f in fs), start=1.0),
-            names=frozenset().union(*(f.names for f in fs)),
+            x.value, x.size, error, x.reach, x.terms, x.steps + rounds + divisions, nonneg,
+            unsafe, nan, x.zero, swell=x.swell, names=x.names,
         )
+
+    def nonneg_of(self, exponent: int, i: Index) -> bool:
+        return (self.node(i) if exponent > 0 else self.reciprocal(i)).nonneg
 
     def opaque(self, x: Majorant) -> Majorant:
         """A closed polynomial as one factor of its own."""
@@ -485,18 +517,12 @@ class _Walk:
 
     def reciprocal(self, i: Index) -> "_Reciprocal":
         """One over a denominator: opaque, known to the relative error of its closed polynomial."""
+        if i in self.inverses:
+            return self.inverses[i]
         b = self.b
         x = self.node(i)
         around, inside = self.folds.get(i, (frozenset(), frozenset()))
-        least = inner_least = b.one
-        for group in (around, inside):  # rule 4: any product of these may multiply it
-            for exponent, j in group:
-                if (b.number(j)[0] == 0).any():
-                    continue
-                k = np.abs(b.number(j)[0] ** -exponent)
-                least = least * np.minimum(k, 1)
-                if group is inside:
-                    inner_least = inner_least * np.minimum(k, 1)
+        least, inner_least = b.factors.scaling(i, around, inside)
         error, unsafe = b.close(x)
         lost = (x.steps + 2) * b.eta * x.reach / least
         error = error + (lost if x.zero is None else np.where(x.zero, 0, lost))
@@ -513,17 +539,32 @@ class _Walk:
         value = 1 / np.where(x.value == 0, 1, x.value)
         scaling = 4 * len(inside) if x.terms > 1 else 0  # k cast and multiplied, above and below
         relative = error / low + (scaling + 1) * b.u + b.own
-        size = np.abs(value)
-        return _Reciprocal(
+        size = value if x.nonneg else np.abs(value)
+        self.inverses[i] = _Reciprocal(
             value, size, np.where(positive, size * relative, 0),
             np.maximum(1, 1 / low), 1, 1 + scaling // 2,
             x.nonneg, unsafe, x.nan, None, x.root, 1 / inner_least, pole=pole,
         )
+        return self.inverses[i]
 
 
 @dataclass(slots=True)
 class _Reciprocal(Majorant):
     pole: Mask = None  # the denominator is exactly zero in every member of the class
+
+
+def _times(x: Majorant, y: Majorant) -> Majorant:
+    """A product of two factors before its rounding."""
+    # (s + e)(s' + e') - s s', written so that no product of infinities appears
+    error = x.error * (y.size + y.error) + x.size * y.error
+    value = x.value * y.value
+    same = x.size is x.value and y.size is y.value
+    return Majorant(
+        value, value if same else x.size * y.size, error, x.reach * y.reach,
+        x.terms * y.terms, x.steps + y.steps, x.nonneg and y.nonneg,
+        either(x.unsafe, y.unsafe), either(x.nan, y.nan), either(x.zero, y.zero),
+        swell=x.swell * y.swell, names=x.names | y.names,
+    )
 
 
 def widest(versions: list[Majorant]) -> Majorant:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..expr import Absolute, Graph, Index, Input, Let, Maximum, Product, Root, Sign, Sum
 from ..formats import Format
 from ..spec import Program
-from .bound import Bound, Outcome
+from .bound import Bound, Factors, Outcome
 from .scalars import Profile, Scalars
 from .structure import folds
 
@@ -61,7 +61,7 @@ def free_running(
         inputs["grad"] = (grad.astype(real)[None, :], None)
         table = Scalars(p.graph, [row], profile)
         nonneg = frozenset(s.name for s in p.states if s.nonneg)
-        bound = Bound(p.graph, fmt, table, np.arange(1), inputs, nonneg)
+        bound = Bound(Factors(p.graph, fmt, table, np.arange(1)), inputs, nonneg)
         fold = folds(p.graph, tuple(p.outputs.values()))
         local = {n: bound.outcome(i, fold) for n, i in p.outputs.items()}
         with np.errstate(all="ignore"):
@@ -135,7 +135,7 @@ class _Slopes:
 
     def build(self, i: Index) -> tuple[Floats, dict[str, Floats]]:
         if self.graph.scalar[i]:
-            return self.bound.number(i)[0], {}
+            return self.bound.factors.number(i)[0], {}
         match self.graph.nodes[i]:
             case Input(name):
                 return self.values[name], {name: np.ones_like(self.values[name])}

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from ..formats import Format
 from ..spec import Program
-from .bound import Bound, Outcome
+from .bound import Bound, Factors, Outcome
 from .scalars import Profile, Scalars
-from .structure import blocks, folds, reachable
+from .structure import blocks, folds, frontier
 
 Floats = NDArray[Any]
 
-BLOCK = 6144  # elements: some thirty float64 arrays of this size stay in a core's cache
+BLOCK = 12288  # elements: a few dozen float64 arrays of this size stay in a core's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def outcomes(
     graph = programs[0].graph
     wanted = [[n for n in p.outputs if only is None or n in only] for p in programs]
     tops = [p.outputs[n] for p, names in zip(programs, wanted, strict=True) for n in names]
-    nodes = [i for i in reachable(graph, tops) if graph.scalar[i]]
+    nodes = frontier(graph, tuple(dict.fromkeys(tops)))
     scalars = Scalars(graph, steps.scalars, profile)
     rows, width = steps.start["p"].shape
     nonneg = frozenset(s.name for p in programs for s in p.states if s.nonneg)
@@ -64,6 +64,7 @@ def outcomes(
         down = max(1, BLOCK // across)
         for top in range(0, len(block), down):
             at = block[top : top + down]
+            factors = Factors(graph, fmt, scalars, at)
             for left in range(0, max(width, 1), across):
                 span = slice(left, left + across)
                 start = {
@@ -81,7 +82,7 @@ def outcomes(
                             if s.name in steps.observed and s.name in program.lets
                         }
                     if shared is None or conditional:
-                        shared = Bound(graph, fmt, scalars, at, start, nonneg, given)
+                        shared = Bound(factors, start, nonneg, given)
                     for name in wanted[k]:
                         outcome = shared.outcome(program.outputs[name], fold)
                         answers[k][name].append((at, span, outcome))
@@ -137,11 +138,13 @@ def compare(outcome: Outcome, observed: Floats, start: Floats) -> Judgement:
 
 def _ratio(outcome: Outcome, observed: Floats) -> NDArray[np.float64]:
     off = np.abs(observed - outcome.value)
-    ratio = np.where(off == 0, 0.0, off / outcome.error).astype(np.float64)
-    odd = ~np.isfinite(observed)
-    if odd.any():
-        ratio[odd] = np.inf
+    ratio: NDArray[np.float64] = (off / outcome.error).astype(np.float64, copy=False)
+    exact = off == 0
+    if exact.any():
+        ratio[exact] = 0.0  # also 0/0, where the bound is zero
+    ratio[np.isnan(ratio)] = np.inf  # a NaN or an infinity that nothing asked for
     if outcome.must_nan.any():
         ratio[outcome.must_nan] = np.where(np.isnan(observed[outcome.must_nan]), 0.0, np.inf)
-    ratio[outcome.undecided] = 0.0
+    if outcome.undecided.any():
+        ratio[outcome.undecided] = 0.0
     return ratio

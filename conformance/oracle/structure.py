@@ -14,6 +14,16 @@ Folds = Mapping[Index, tuple[Scaled, Scaled]]
 """Denominator -> the (exponent, scalar) pairs around it and inside it that may scale it."""
 
 
+@functools.lru_cache(maxsize=4096)
+def frontier(graph: Graph, outputs: tuple[Index, ...]) -> tuple[Index, ...]:
+    """The scalars that meet a tensor somewhere below ``outputs``."""
+    found: dict[Index, None] = {}
+    for i in reachable(graph, outputs):
+        if not graph.scalar[i]:
+            found.update((j, None) for j in children(graph.nodes[i]) if graph.scalar[j])
+    return tuple(found)
+
+
 def reachable(graph: Graph, roots: Iterable[Index]) -> list[Index]:
     """Every node below ``roots``, children first."""
     seen: dict[Index, None] = {}

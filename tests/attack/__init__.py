@@ -1,0 +1,1 @@
+"""Random faithful programs against the bound: none of them may leave it."""
