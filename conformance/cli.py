@@ -276,7 +276,8 @@ def _tell(made: Mapping[str, Any]) -> None:
         table.add_row(
             _escape(name), _escape(spec), *(VERDICTS[cells[d]["verdict"]] if d in cells else "" for d in dtypes)
         )
-    console.print(table, soft_wrap=False)
+    wide = Console(highlight=False, width=max(console.width, 160))
+    wide.print(table, crop=False)
     shown: dict[tuple[str, str, str], list[str]] = {}
     for r in made["results"]:
         for f in r["findings"]:

@@ -1,8 +1,6 @@
 """One cell of a report: an implementation, a spec and a dtype, from drawn scenarios to a result."""
 
-import math
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,14 +9,13 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 
 from . import explain
-from .explain import Diagnosis, diagnose
+from .explain import diagnose
 from .formats import EXTENDED
-from .identify import Identification, identify
+from .findings import UNEXPLAINED, Explainer, Focus, Key, circumstances, failure_key
+from .identify import Identification
 from .implementation import Implementation, Unsupported, one_line
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
-from .minimise import Focus, minimise
 from .oracle.scalars import Profile
-from .render import equation_text
 from .scenario import Group, Param, Recipe, Scenario, Step, to_json
 from .spec import Spec, Value
 from .strategies import scenarios
@@ -28,16 +25,6 @@ Emit = Callable[[dict[str, Any]], None]
 
 SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
 KEPT_TRACES = 6  # failing traces kept for identification, per class of failure
-
-Key = tuple[str, str, str]
-"""What makes two failures one finding: the equation, the value seen, the circumstances."""
-
-
-CONTRACTS = {
-    "none-gradient": "a parameter or its state changed although its gradient is None",
-    "gradient-untouched": "the step changed the gradient that it was given",
-}
-"""The contracts that every scenario checks, and what a violation means."""
 
 CHECKS = {
     "lockstep": "every parameter and state tensor after every step, from the subject's own state",
@@ -125,23 +112,20 @@ class Examination:
         if refusal is not None and self.dtype != "float32" and self._probe("float32") is None:
             return self._result("unsupported", begin, message=refusal)
         self._draw()
-        findings = [self._crash_finding(*c) for c in self.crashes.values()]
-        findings += [self._contract_finding(check, *c) for check, c in self.broken.items()]
-        numeric: dict[Any, dict[str, Any]] = {}
-        answers: list[Identification] = []
-        for key in self.failures:
-            same, finding, answer = self._numeric_finding(key)
-            if same in numeric:
-                numeric[same]["occurrences"] += finding["occurrences"]
-            else:
-                numeric[same] = finding
-                answers.append(answer)
-        findings = [*numeric.values(), *findings]
+        explainer = Explainer(self.implementation, self.spec, self.claimed, self.emit, self.passing)
+        for key, (scenario, focus, count) in self.failures.items():
+            kept = self.failing.get(key, [])
+            explainer.numeric(key, scenario, focus, count, kept)
+        for check, (scenario, where) in self.broken.items():
+            explainer.contract(check, scenario, where)
+        for scenario, error, step, count in self.crashes.values():
+            explainer.crash(scenario, error, step, count)
+        answers, findings = explainer.answers, explainer.findings
         verdict = self._verdict(answers)
         # the variant that explains everything, when one does
         whole = next(iter(answers), None)
         if whole is not None and any(a.variant != whole.variant for a in answers):
-            whole = Identification(self.spec.name, None, Profile(), [], [], 0)
+            whole = UNEXPLAINED
         return self._result(verdict, begin, findings=findings, answer=whole)
 
     def _probe(self, dtype: str) -> str | None:
@@ -164,7 +148,7 @@ class Examination:
             max_steps=self.settings.steps,
             fixed=self.fixed,
             changeable=tuple(self.implementation.changeable(self.spec)),
-            events=not slow,
+            small=slow,
         )
 
         @hypothesis.seed(self.settings.seed)
@@ -210,7 +194,7 @@ class Examination:
         if failing(judged):
             d = diagnose(trace, self.spec, self.claimed, Profile(), judged)
             assert d is not None
-            key = self._key(d, scenario)
+            key = failure_key(d, scenario)
             first_seen = self.failures.get(key, (scenario, (d.step, d.group, d.param, d.index), 0))
             self.failures[key] = (*first_seen[:2], first_seen[2] + 1)
             self._keep(key, trace, judged)
@@ -224,7 +208,7 @@ class Examination:
         odd = {o for _, _, o in found}
         if len(odd) > 1:
             return
-        where = {_circumstances(trace.scenario, g, p) for g, p, _ in found}
+        where = {circumstances(trace.scenario, g, p) for g, p, _ in found}
         kept = self.failing.setdefault(key, [])
         kept.append((len(where), trace))
         kept.sort(key=lambda k: k[0])
@@ -250,190 +234,6 @@ class Examination:
             "scenarios": self.scenarios,
             "steps": self.steps,
             "tensors": {n: c.as_dict() for n, c in self.counts.items()},
-        }
-
-    # ---- explaining --------------------------------------------------------------------------
-
-    def _key(self, d: Diagnosis, scenario: Scenario) -> Key:
-        seen = "finite" if math.isfinite(d.observed) else "non-finite"
-        return d.equation, seen, _circumstances(scenario, d.group, d.param)
-
-    def _identified(self, key: Key, smallest: Trace) -> Identification:
-        """What explains a class of failures; from the smallest trace alone only if unambiguous."""
-        self.emit({"event": "phase", "phase": "identifying"})
-        kept = self.failing.get(key, [])
-        for some in ([t for n, t in kept if n == 1], [t for _, t in kept]):
-            if some:
-                answer = identify([*some, *self.passing], self.spec, instead_of=self.claimed)
-                if answer.variant is not None:
-                    return answer
-        answer = identify([smallest, *self.passing], self.spec, instead_of=self.claimed)
-        if answer.variant is not None and (answer.unique or answer.variant == self.claimed):
-            return answer
-        return Identification(self.spec.name, None, Profile(), [], [], 0)
-
-    def _again(self, scenario: Scenario) -> tuple[Trace, Diagnosis] | None:
-        """Run a scenario once more; its trace and diagnosis when it fails."""
-        self.emit({"event": "scenario", "scenario": to_json(scenario)})
-        try:
-            trace = run(self.implementation, scenario, self.spec)
-        except Unsupported:
-            return None
-        if trace.crash is not None:
-            return None
-        d = diagnose(trace, self.spec, self.claimed, Profile(), self._judge(trace))
-        return None if d is None else (trace, d)
-
-    def _numeric_finding(self, key: Key) -> tuple[Any, dict[str, Any], Identification]:
-        """A finding, what makes it the same as another one, and what explains it."""
-        scenario, focus, occurrences = self.failures[key]
-
-        def fails(candidate: Scenario) -> Focus | None:
-            again = self._again(candidate)
-            if again is None or not again[1].confirmed:
-                return None
-            d = again[1]
-            if d.equation != key[0] or math.isfinite(d.observed) != (key[1] == "finite"):
-                return None
-            return d.step, d.group, d.param, d.index
-
-        budget = 4 if self.implementation.slow else 150
-        small = minimise(scenario, focus, fails, self.spec, budget=budget)
-        again = self._again(small)
-        if again is None:
-            nothing = Identification(self.spec.name, None, Profile(), [], [], 0)
-            return ("unsteady",), self._unsteady(scenario, key, occurrences), nothing
-        trace, d = again
-        answer = self._identified(key, trace)
-        match = answer.variant if answer.variant and answer.variant != self.claimed else None
-        shift = None
-        kept = [t for _, t in self.failing.get(key, [])]
-        if answer.variant is None and kept:
-            shift = next(
-                (
-                    k
-                    for k in (1, -1)
-                    if all(
-                        explain.shifted_t(x, self.spec, self.claimed, Profile(), k)
-                        for x in kept
-                    )
-                ),
-                None,
-            )
-        place = f"{d.tensor}[{d.index}]"
-        summary = f"step {d.step}, {place}: {self._reason(d, answer, match, shift)}"
-        where = _circumstances(small, d.group, d.param)
-        if where:
-            summary += f" ({where})"
-        same = (d.equation, key[1], where, str(match), answer.profile, shift)
-        finding = {
-            "kind": "numeric",
-            "check": "free-running" if d.free else "lockstep",
-            "summary": summary,
-            "step": d.step,
-            "tensor": d.tensor,
-            "group": d.group,
-            "param": d.param,
-            "index": [d.index],
-            "observed": d.observed,
-            "expected": d.expected,
-            "bound": d.bound,
-            "ratio": d.ratio,
-            "equation": equation_text(self.spec, self.claimed, d.equation),
-            "equation_name": d.equation,
-            "variant_match": match,
-            "profile_match": answer.profile.as_dict() if answer.profile != Profile() else None,
-            "confirmed": d.confirmed,
-            "occurrences": occurrences,
-            "scenario": to_json(small),
-            "repro": self.implementation.repro(small, self.spec) + _expectation(d),
-        }
-        return same, finding, answer
-
-    def _reason(
-        self, d: Diagnosis, answer: Identification, match: Mapping[str, str] | None, shift: int | None
-    ) -> str:
-        if answer.variant is not None and answer.profile != Profile():
-            parts = [f"{k} in {v}" for k, v in answer.profile.as_dict().items() if v == "float32"]
-            return f"computes {' and '.join(parts)}, a precision that it does not claim"
-        if match is not None:
-            axes = {**{a: self.spec.axes[a].default for a in self.claimed}, **match}
-            follows = ", ".join(f"{a} = {v}" for a, v in axes.items() if self.claimed.get(a) != v)
-            claims = ", ".join(
-                f"{a} = {self.claimed.get(a, self.spec.axes[a].default)}"
-                for a in axes
-                if self.claimed.get(a) != axes[a]
-            )
-            return f"follows {follows}, claims {claims}"
-        if shift is not None:
-            used = ", ".join(explain.uses_t(self.spec, self.claimed))
-            return f"t is off by one ({shift:+d}) in {used}"
-        if d.must_nan:
-            return f"{d.observed!r} where the equation {d.equation} is 0/0 or starts from NaN"
-        if d.observed != d.observed or abs(d.observed) == float("inf"):
-            return f"{d.observed!r} instead of {d.expected!r}; no variant of {d.equation} explains it"
-        return f"off by {d.ratio:.3g} bounds; no variant of the equation {d.equation} explains it"
-
-    def _unsteady(self, scenario: Scenario, key: Key, occurrences: int) -> dict[str, Any]:
-        return {
-            "occurrences": occurrences,
-            "kind": "contract",
-            "check": "determinism",
-            "summary": f"a failure of equation {key[0]} did not come back when the scenario ran again",
-            "scenario": to_json(scenario),
-            "repro": self.implementation.repro(scenario, self.spec),
-        }
-
-    def _contract_finding(
-        self, check: str, scenario: Scenario, where: tuple[int, int, int]
-    ) -> dict[str, Any]:
-        step, group, param = where
-
-        def fails(candidate: Scenario) -> Focus | None:
-            self.emit({"event": "scenario", "scenario": to_json(candidate)})
-            try:
-                trace = run(self.implementation, candidate, self.spec)
-            except Unsupported:
-                return None
-            found = next((b for b in trace.broken if b[0] == check), None)
-            return None if found is None else (found[1] + 1, found[2], found[3], 0)
-
-        budget = 4 if self.implementation.slow else 60
-        small = minimise(scenario, (step + 1, group, param, 0), fails, self.spec, budget=budget)
-        again = fails(small) or (step + 1, group, param, 0)
-        return {
-            "kind": "contract",
-            "check": check,
-            "summary": f"step {again[0]}: {CONTRACTS[check]} (parameter {again[2]} of group {again[1]})",
-            "step": again[0],
-            "scenario": to_json(small),
-            "repro": self.implementation.repro(small, self.spec),
-        }
-
-    def _crash_finding(
-        self, scenario: Scenario, error: BaseException, step: int, occurrences: int
-    ) -> dict[str, Any]:
-        def fails(candidate: Scenario) -> Focus | None:
-            self.emit({"event": "scenario", "scenario": to_json(candidate)})
-            try:
-                trace = run(self.implementation, candidate, self.spec)
-            except Unsupported:
-                return None
-            if trace.crash is None or type(trace.crash) is not type(error):
-                return None
-            return trace.crash_step + 1, 0, 0, 0
-
-        budget = 4 if self.implementation.slow else 60
-        small = minimise(scenario, (step + 1, 0, 0, 0), fails, self.spec, budget=budget)
-        lines = traceback.format_exception(error)
-        return {
-            "kind": "crash",
-            "check": "run",
-            "summary": f"step {step + 1}: raised {one_line(error)}",
-            "occurrences": occurrences,
-            "traceback": "".join(lines)[-4000:],
-            "scenario": to_json(small),
-            "repro": self.implementation.repro(small, self.spec),
         }
 
     # ---- the result --------------------------------------------------------------------------
@@ -489,27 +289,3 @@ def describe(implementation: Implementation, spec: Spec, dtype: str) -> dict[str
         "dtype": dtype,
     }
 
-
-def _circumstances(scenario: Scenario, group: int, param: int) -> str:
-    """What is special about where a failure was seen, apart from its numbers."""
-    out = []
-    p = scenario.all_groups[group].params[param]
-    if p.layout != "contiguous" and p.shape and (len(p.shape) > 1 or "strided" in p.layout):
-        out.append("non-contiguous gradient" if p.layout == "grad-strided" else "non-contiguous tensors")
-    if group >= len(scenario.groups):
-        out.append("group added in mid-training")
-    elif group:
-        out.append("not the first group")
-    return ", ".join(out)
-
-
-def _expectation(d: Diagnosis) -> str:
-    """What to look for in the output of a repro script."""
-    if d.must_nan:
-        right = "NaN (the equation is 0/0 there, or its input is NaN)"
-    else:
-        right = f"{d.expected!r}, with every faithful rounding within {d.bound:.3g} of it"
-    return (
-        f"# expected after step {d.step}, {d.tensor}, element {d.index} of parameter {d.param} "
-        f"of group {d.group}:\n#   {right}\n# observed: {d.observed!r}\n"
-    )

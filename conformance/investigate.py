@@ -60,7 +60,7 @@ def _traces(
         max_steps=settings.steps,
         fixed={**implementation.fixed(spec), **settings.hyper},
         changeable=tuple(implementation.changeable(spec)),
-        events=not implementation.slow,
+        small=implementation.slow,
     )
     failures: list[str] = []
 

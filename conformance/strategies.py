@@ -77,14 +77,12 @@ def _reconciled(spec: Spec, h: dict[str, Value], fixed: Mapping[str, Value]) -> 
     return h
 
 
-def params() -> st.SearchStrategy[Param]:
-    """A parameter with its recipes; at most a few thousand elements."""
-    size = st.sampled_from(_SIZES)
-    shape = st.one_of(
-        size.map(lambda n: (n,)),
-        size.map(lambda n: (n,)),
-        st.sampled_from([(), (0,), (3, 5), (4, 8), (2, 3, 5), (1000,), (7, 11)]),
-    )
+def params(*, small: bool = False) -> st.SearchStrategy[Param]:
+    """A parameter with its recipes; at most a thousand elements, or 9 to 33 if ``small``."""
+    size = st.sampled_from([n for n in _SIZES if 9 <= n <= 33 or not small])
+    flat = size.map(lambda n: (n,))
+    odd: list[tuple[int, ...]] = [(), (0,), (3, 5), (4, 8), (2, 3, 5), (1000,), (7, 11)]
+    shape = flat if small else st.one_of(flat, flat, st.sampled_from(odd))
     seeds = st.integers(0, 2**16 - 1)
     inits = st.sampled_from(["mostly-zero", "mostly-zero", "zeros", "normal", "wide", "ones"])
     grads = st.sampled_from(
@@ -101,11 +99,12 @@ def params() -> st.SearchStrategy[Param]:
     )
 
 
-def groups(spec: Spec, *, fixed: Mapping[str, Value] | None = None) -> st.SearchStrategy[Group]:
-    """A parameter group of one to four parameters."""
-    return st.builds(
-        Group, hypers(spec, fixed=fixed), st.lists(params(), min_size=1, max_size=4).map(tuple)
-    )
+def groups(
+    spec: Spec, *, fixed: Mapping[str, Value] | None = None, small: bool = False
+) -> st.SearchStrategy[Group]:
+    """A parameter group of one to four parameters, or one if ``small``."""
+    several = st.lists(params(small=small), min_size=1, max_size=1 if small else 4)
+    return st.builds(Group, hypers(spec, fixed=fixed), several.map(tuple))
 
 
 @st.composite
@@ -117,19 +116,24 @@ def scenarios(
     max_steps: int = 8,
     fixed: Mapping[str, Value] | None = None,
     changeable: Sequence[str] = ("lr", "weight_decay"),
-    events: bool = True,
+    small: bool = False,
 ) -> Scenario:
     """Scenarios for ``spec``: groups, then steps with changes between them.
 
     ``dtype`` is one of float32, float64, bfloat16, float16; ``fixed`` holds hyperparameters at a
-    value; ``changeable`` names those that may change in mid-run; without ``events`` there are only
-    steps, every gradient present.  Raises RequestError for an unknown dtype or hyperparameter and
+    value; ``changeable`` names those that may change in mid-run; ``small`` draws groups of one
+    parameter each and at most four plain steps, for subjects that are slow to start.  Raises RequestError for an unknown dtype or hyperparameter and
     for ``max_steps`` below 1.
     """
     format_named(dtype)
     if max_steps < 1:
         raise RequestError(f"max_steps must be at least 1, not {max_steps}")
     fixed = dict(fixed or {})
+    if small:  # unlike groups side by side cost one start
+        count = draw(st.integers(2, 3))
+        group_list = [draw(groups(spec, fixed=fixed, small=True)) for _ in range(count)]
+        steps = draw(st.integers(min(2, max_steps), min(4, max_steps)))
+        return Scenario(spec.name, dtype, tuple(group_list), (Step(),) * steps)
     group_list = [draw(groups(spec, fixed=fixed))]
     if draw(st.integers(0, 2)) == 2:
         group_list.append(draw(groups(spec, fixed=fixed)))
@@ -138,7 +142,7 @@ def scenarios(
     total = list(group_list)
     changeable = [n for n in changeable if n in spec.hypers and n not in fixed]
     for k in range(count):
-        if events and k:
+        if k:
             what = draw(st.integers(0, 19))
             if what < 4 and changeable:
                 name = changeable[0] if what < 3 else draw(st.sampled_from(list(changeable)))
@@ -152,7 +156,7 @@ def scenarios(
             elif what == 5:
                 out.append(Reload())
         skipped: tuple[tuple[int, int], ...] = ()
-        if events and draw(st.integers(0, 5)) == 0:
+        if draw(st.integers(0, 5)) == 0:
             g = draw(st.integers(0, len(total) - 1))
             skipped = ((g, draw(st.integers(0, len(total[g].params) - 1))),)
         out.append(Step(skipped))

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo
+import torch._inductor.config
 from numpy.typing import NDArray
 
 from optconform.errors import RequestError
@@ -174,6 +176,7 @@ class TorchSession:
         torch._dynamo.config.recompile_limit = 1024
         torch._dynamo.config.accumulated_recompile_limit = 4096
         torch._dynamo.config.fail_on_recompile_limit_hit = True
+        torch._inductor.config.compile_threads = 1  # processes already run side by side
         optimizer = self.optimizer
         return torch.compile(lambda: optimizer.step())
 

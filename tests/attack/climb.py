@@ -72,7 +72,7 @@ def climb(
     name: str, fmt: Format, seed: int, *, wild: bool = True, generations: int = 25,
     habits: Habits | None = None, variant: Mapping[str, str] | None = None,
     hypers: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, float], list[Hole], int]:  # fmt: skip
+) -> tuple[dict[str, float], list[Hole], int, Faithful]:  # fmt: skip
     """Evolve the inputs of one program: the largest ratio of each output, holes and checks."""
     rng = np.random.default_rng((seed, SPECS.index(name), 77))
     spec = load(name)
@@ -88,7 +88,7 @@ def climb(
         return {**h, "t": t, "lr0": h["lr"]}
 
     settings = [setting] + [jittered(spec, setting, rng, fmt) for _ in range(ROWS - 1)]
-    faithful = Faithful(p, [row_of(s) for s in settings], fmt, rng, habits=habits)
+    faithful = Faithful(p, [row_of(setting)], fmt, rng, habits=habits)
     kinds = {n: str(rng.choice(KINDS)) for n in ("p", "grad", *(s.name for s in p.states))}
     start = {
         n: np.stack([tensor(rng, k, WIDTH, fmt) for _ in range(ROWS)]) for n, k in kinds.items()
@@ -102,7 +102,10 @@ def climb(
     target = str(rng.choice(list(p.outputs)))
     for _ in range(generations):
         rows = [row_of(s) for s in settings]
-        faithful.rows, faithful.tables = rows, [{} for _ in rows]
+        for k in range(ROWS):  # a setting under which the program may not be run goes
+            if not faithful.fits([rows[k]]):
+                settings[k], rows[k] = setting, row_of(setting)
+        faithful.fits(rows)
         runs = [faithful.step(k, {n: x[k] for n, x in start.items()}) for k in range(ROWS)]
         observed = {n: np.stack([out[n] for out, _ in runs]) for n in p.outputs}
         excused = np.stack([e for _, e in runs])
@@ -141,7 +144,7 @@ def climb(
             start[n] = np.concatenate([elite, children], axis=1)
         if score.max() > 1:
             break
-    return best, list(holes.values()), checks
+    return best, list(holes.values()), checks, faithful
 
 
 
@@ -159,14 +162,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         largest: dict[str, float] = {}
         shown = 0
         for k in range(args.programs):
-            best, holes, checks = climb(name, FORMATS[args.dtype], args.seed * 10**6 + k)
+            best, holes, checks, faithful = climb(name, FORMATS[args.dtype], args.seed * 10**6 + k)
             total += checks
             found += len(holes)
             for n, x in best.items():
                 largest[n] = max(largest.get(n, 0.0), x)
             for hole in holes:
                 if shown < args.show:
-                    print("  HOLE", k, hole, flush=True)
+                    print("  HOLE", k, hole, faithful, sep="\n  ", flush=True)
                     shown += 1
         told = "  ".join(f"{n} {x:.4f}" for n, x in largest.items())
         print(f"{args.dtype} climb {name:9s} largest ratio: {told}", flush=True)

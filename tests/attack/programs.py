@@ -114,14 +114,16 @@ class Term:
     sign: int = 1
     scalars: tuple[Scalar, ...] = ()
     tensors: tuple[Factor, ...] = ()
+    scaled: bool = False  # has a denominator that was multiplied by scalars
 
     def times(self, other: Term) -> Term:
-        term = Term(self.sign * other.sign, self.scalars, self.tensors + other.tensors)
+        scaled = self.scaled or other.scaled
+        term = Term(self.sign * other.sign, self.scalars, self.tensors + other.tensors, scaled)
         for s in other.scalars:
-            term = term.scaled(s)
+            term = term.by(s)
         return term
 
-    def scaled(self, by: Scalar) -> Term:
+    def by(self, by: Scalar) -> Term:
         """Multiplied by a scalar; what stands above and below goes away."""
         exponent, atom = by
         opposite = (-exponent, atom)
@@ -136,7 +138,7 @@ class Term:
             scalars.remove(part)  # type: ignore[arg-type]
         else:
             tensors.remove(part)  # type: ignore[arg-type]
-        return Term(self.sign, tuple(scalars), tuple(tensors))
+        return Term(self.sign, tuple(scalars), tuple(tensors), self.scaled)
 
 
 # ---- running ---------------------------------------------------------------------------------
@@ -222,6 +224,8 @@ class Faithful:
         self.tables: list[dict[Index, float]] = [{} for _ in rows]
         self.rows = list(rows)
         self.kept: dict[Index, Op] = {}
+        self.drawn: dict[Index, Poly] = {}  # what the kept equations were expanded to
+        self.open: set[Index] = set()  # scalars that the program opens
         for node in program.outputs.values():
             self.keep(node)
 
@@ -252,6 +256,45 @@ class Faithful:
                 for name, node in self.program.outputs.items()
             }
         return out, excused
+
+    def fits(self, rows: Sequence[Row]) -> bool:
+        """Use other scalars for the same program; False, and no change, where it may not."""
+        before = self.rows, self.tables
+        self.rows, self.tables = list(rows), [{} for _ in rows]
+        if all(self.opened(i) for i in list(self.open)):
+            return True
+        self.rows, self.tables = before
+        return False
+
+    def __str__(self) -> str:
+        name = {i: n for n, i in self.program.lets.items()}
+        return "\n".join(f"{name[i]} = {self._told(y)}" for i, y in self.drawn.items())
+
+    def _told(self, y: Expression | Folded) -> str:
+        match y:
+            case Tensor(name):
+                return name
+            case Kept(node):
+                return "<" + next(n for n, i in self.program.lets.items() if i == node) + ">"
+            case Poly(terms) | Folded(terms):
+                told = []
+                for x in terms:
+                    parts = [f"{self._scalar_told(a)}^{e}" for e, a in x.scalars]
+                    parts += [f"{self._told(z)}^{e}" for e, z in x.tensors]
+                    told.append("+-"[x.sign < 0] + " " + (" * ".join(parts) or "1"))
+                return "(" + " ".join(told) + ")"
+            case Rooted(inside, _):
+                return "sqrt" + self._told(inside)
+            case Larger(left, right):
+                return f"max{self._told(left), self._told(right)}"
+            case Shape(of, kind):
+                return kind + self._told(of)
+
+    def _scalar_told(self, a: Atom) -> str:
+        if isinstance(a, Folded):
+            return self._told(a)
+        node = self.graph.nodes[a]
+        return node.name if isinstance(node, Hyper) else f"#{a}[{self.number(a, 0):.6g}]"
 
     def _either_way(self, x: Array) -> Array:
         x = np.asarray(x, np.float64)
@@ -354,13 +397,15 @@ class Faithful:
             sizes = [abs(self.number(j, row)) for _, j in parts]
             if 0 in sizes or not sum(sizes) <= CONDITION * abs(self.number(i, row)):
                 return None
+        self.open.add(i)
         return [Term(s, self.flat(j)) for s, j in parts]
 
     # ---- expansion ---------------------------------------------------------------------------
 
     def keep(self, node: Index) -> None:
         if node not in self.kept:
-            self.kept[node] = self.poly(Poly(tuple(self.equation(node))))
+            self.drawn[node] = Poly(tuple(self.equation(node)))
+            self.kept[node] = self.poly(self.drawn[node])
 
     def equation(self, i: Index) -> list[Term]:
         node = self.graph.nodes[i]
@@ -425,6 +470,7 @@ class Faithful:
                 x.sign,
                 tuple((-e, a) for e, a in x.scalars),
                 tuple((-e, y) for e, y in x.tensors),
+                x.scaled,
             )
         return Term(1, (), ((-1, Poly(tuple(terms))),))
 
@@ -476,7 +522,7 @@ class Faithful:
             if inside and self.chance(0.6):
                 p, a = self.pick(inside)
                 below = _scaled(below, (-p, a))
-                rest = rest.scaled((-p, a))
+                rest = rest.by((-p, a))
             around = [s for s in x.scalars if self.everywhere(s[1], _usable)]
             for p, a in around:
                 if (p, a) in rest.scalars and self.chance(0.5):
@@ -484,7 +530,8 @@ class Faithful:
                         continue
                     below = _scaled(below, (-p, a))
                     rest = rest.without((p, a))
-            x = replace(rest, tensors=(*rest.tensors, (e, below)))
+            moved = x.scaled or below != y
+            x = replace(rest, tensors=(*rest.tensors, (e, below)), scaled=moved)
         return x
 
     def factored(self, terms: list[Term]) -> list[Term]:
@@ -631,7 +678,10 @@ class Faithful:
         def signed(run: Run) -> Array | None:
             if leave_out and any(run.number(a) == 0 for a in above):
                 return None
-            return sign * op(run)
+            out = sign * op(run)
+            if x.scaled:
+                run.excuse(~np.isfinite(out))
+            return out
 
         def operands_of(run: Run) -> tuple[Array, Array] | None:
             if leave_out and any(run.number(a) == 0 for a in above):
@@ -705,7 +755,7 @@ def _scaled(y: Expression, by: Scalar) -> Expression:
                     rest = x.without(clears[0])
                     out.append(replace(rest, tensors=(*rest.tensors, (e, _into_root(f, by)))))
                 else:
-                    out.append(x.scaled(by))
+                    out.append(x.by(by))
             return Poly(tuple(out), True)
         case Larger(left, right):
             a, b = _scaled(left, by), _scaled(right, by)
@@ -719,7 +769,7 @@ def _scaled(y: Expression, by: Scalar) -> Expression:
 def _into_root(y: Expression, by: Scalar) -> Rooted:
     assert isinstance(y, Rooted)
     square = (2 * by[0], by[1])
-    inside = Poly(tuple(x.scaled(square) for x in y.inside.terms), True)
+    inside = Poly(tuple(x.by(square) for x in y.inside.terms), True)
     return Rooted(inside, None)
 
 

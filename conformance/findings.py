@@ -1,0 +1,313 @@
+"""Findings: a failure made small, explained, and told with a script that replays it."""
+
+import math
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from . import explain
+from .explain import Diagnosis, diagnose
+from .identify import Identification, accepted, identify
+from .implementation import Implementation, Unsupported, one_line
+from .lockstep import Trace, judge, run
+from .minimise import Fails, Focus, minimise
+from .oracle.scalars import Profile
+from .render import equation_text
+from .scenario import Scenario, to_json
+from .spec import Spec
+
+Key = tuple[str, str, str]
+"""A class of failures: the equation, what was seen (finite, non-finite, any), the circumstances."""
+
+CONTRACTS = {
+    "none-gradient": "a parameter or its state changed although its gradient is None",
+    "gradient-untouched": "the step changed the gradient that it was given",
+}
+"""The contracts that every scenario checks, and what a violation means."""
+
+UNEXPLAINED = Identification("", None, Profile(), [], [], 0)
+
+
+def circumstances(scenario: Scenario, group: int, param: int) -> str:
+    """What is special about a parameter, apart from its numbers."""
+    out = []
+    p = scenario.all_groups[group].params[param]
+    if p.layout != "contiguous" and p.shape and (len(p.shape) > 1 or "strided" in p.layout):
+        grad_only = p.layout == "grad-strided"
+        out.append("non-contiguous gradient" if grad_only else "non-contiguous tensors")
+    if group >= len(scenario.groups):
+        out.append("group added in mid-training")
+    elif group:
+        out.append("not the first group")
+    return ", ".join(out)
+
+
+def failure_key(d: Diagnosis, scenario: Scenario) -> Key:
+    """The class that a failure belongs to."""
+    where = circumstances(scenario, d.group, d.param)
+    if "non-contiguous" in where:  # whatever happens to be read from the wrong place
+        return d.equation, "any", where
+    return d.equation, "finite" if math.isfinite(d.observed) else "non-finite", where
+
+
+class Explainer:
+    """Turns failures of one implementation into findings.
+
+    ``findings`` and ``answers`` (what explains each class of numeric failures) grow with each call;
+    failures that turn out to be the same are merged.
+    """
+
+    def __init__(
+        self,
+        implementation: Implementation,
+        spec: Spec,
+        claimed: Mapping[str, str],
+        emit: Callable[[dict[str, Any]], None],
+        passing: Sequence[Trace],
+    ) -> None:
+        self.implementation, self.spec, self.claimed = implementation, spec, claimed
+        self.emit, self.passing = emit, list(passing)
+        self.findings: list[dict[str, Any]] = []
+        self.answers: list[Identification] = []
+        self._known: list[tuple[Key, Identification, dict[str, Any]]] = []
+
+    # ---- numeric -----------------------------------------------------------------------------
+
+    def numeric(
+        self,
+        key: Key,
+        scenario: Scenario,
+        focus: Focus,
+        occurrences: int,
+        kept: Sequence[tuple[int, Trace]],
+    ) -> None:
+        """A class of numeric failures; ``kept`` holds traces of it, with how mixed they are."""
+
+        def fails(candidate: Scenario) -> Focus | None:
+            again = self._again(candidate)
+            if again is None or not again[1].confirmed:
+                return None
+            d = again[1]
+            if d.equation != key[0] or key[1] not in (_seen(d), "any"):
+                return None
+            return d.step, d.group, d.param, d.index
+
+        small = minimise(scenario, focus, fails, self.spec, budget=self._budget(150))
+        again = self._again(small)
+        if again is None:
+            self.findings.append(self._unsteady(scenario, key, occurrences))
+            self.answers.append(UNEXPLAINED)
+            return
+        trace, d = again
+        least = failure_key(d, small)
+        traces = [t for _, t in kept]
+        for other, answer, finding in self._known:
+            if other == least and self._explains(answer, [trace, *traces]):
+                finding["occurrences"] += occurrences
+                return
+        answer = self._identified(kept, trace)
+        finding = self._numeric(d, small, occurrences, answer, traces)
+        self._known.append((least, answer, finding))
+        self.findings.append(finding)
+        self.answers.append(answer)
+
+    def _again(self, scenario: Scenario) -> tuple[Trace, Diagnosis] | None:
+        """Run a scenario once more; its trace and diagnosis when it fails."""
+        trace = self._run(scenario)
+        if trace is None or trace.crash is not None:
+            return None
+        judged = judge(trace, self.spec, self.claimed, profile=Profile())
+        d = diagnose(trace, self.spec, self.claimed, Profile(), judged)
+        return None if d is None else (trace, d)
+
+    def _run(self, scenario: Scenario) -> Trace | None:
+        self.emit({"event": "scenario", "scenario": to_json(scenario)})
+        try:
+            return run(self.implementation, scenario, self.spec)
+        except Unsupported:
+            return None
+
+    def _budget(self, usual: int) -> int:
+        """Trials for making a scenario smaller; one of a slow subject takes seconds."""
+        return 3 if self.implementation.slow else usual
+
+    def _explains(self, answer: Identification, traces: Sequence[Trace]) -> bool:
+        """Whether a known explanation (or the lack of one) covers these traces as well."""
+        if answer.variant is None:
+            return True
+        variant = tuple(self.spec.variant(answer.variant).items())
+        return all(accepted(t, self.spec, [variant], answer.profile) for t in traces)
+
+    def _identified(self, kept: Sequence[tuple[int, Trace]], smallest: Trace) -> Identification:
+        """What explains a class of failures; from the smallest trace alone only if unambiguous."""
+        self.emit({"event": "phase", "phase": "identifying"})
+        for some in ([t for n, t in kept if n == 1], [t for _, t in kept]):
+            if some:
+                answer = identify([*some, *self.passing], self.spec, instead_of=self.claimed)
+                if answer.variant is not None:
+                    return answer
+        answer = identify([smallest, *self.passing], self.spec, instead_of=self.claimed)
+        if answer.variant is not None and (answer.unique or answer.variant == self.claimed):
+            return answer
+        return UNEXPLAINED
+
+    def _numeric(
+        self,
+        d: Diagnosis,
+        small: Scenario,
+        occurrences: int,
+        answer: Identification,
+        traces: Sequence[Trace],
+    ) -> dict[str, Any]:
+        match = answer.variant if answer.variant and answer.variant != self.claimed else None
+        shift = self._shift(traces) if answer.variant is None else None
+        where = circumstances(small, d.group, d.param)
+        summary = f"step {d.step}, {d.tensor}[{d.index}]: {self._reason(d, answer, match, shift)}"
+        return {
+            "kind": "numeric",
+            "check": "free-running" if d.free else "lockstep",
+            "summary": f"{summary} ({where})" if where else summary,
+            "step": d.step,
+            "tensor": d.tensor,
+            "group": d.group,
+            "param": d.param,
+            "index": [d.index],
+            "observed": d.observed,
+            "expected": d.expected,
+            "bound": d.bound,
+            "ratio": d.ratio,
+            "equation": equation_text(self.spec, self.claimed, d.equation),
+            "equation_name": d.equation,
+            "variant_match": match,
+            "profile_match": answer.profile.as_dict() if answer.profile != Profile() else None,
+            "confirmed": d.confirmed,
+            "occurrences": occurrences,
+            "scenario": to_json(small),
+            "repro": self.implementation.repro(small, self.spec) + _expectation(d),
+        }
+
+    def _shift(self, traces: Sequence[Trace]) -> int | None:
+        """By how much t is off, when that explains every trace."""
+        for k in (1, -1):
+            if traces and all(
+                explain.shifted_t(t, self.spec, self.claimed, Profile(), k) for t in traces
+            ):
+                return k
+        return None
+
+    def _reason(
+        self,
+        d: Diagnosis,
+        answer: Identification,
+        match: Mapping[str, str] | None,
+        shift: int | None,
+    ) -> str:
+        if answer.variant is not None and answer.profile != Profile():
+            parts = [f"{k} in {v}" for k, v in answer.profile.as_dict().items() if v == "float32"]
+            follows = f"{self._follows(match)}; " if match else ""
+            return f"{follows}computes {' and '.join(parts)}, a precision that it does not claim"
+        if match is not None:
+            return self._follows(match)
+        if shift is not None:
+            used = ", ".join(explain.uses_t(self.spec, self.claimed))
+            return f"t is off by one ({shift:+d}) in {used}"
+        if d.must_nan:
+            return f"{d.observed!r} where the equation {d.equation} is 0/0 or starts from NaN"
+        if not math.isfinite(d.observed):
+            wanted = f"{d.observed!r} instead of {d.expected!r}"
+            return f"{wanted}; no variant of {d.equation} explains it"
+        return f"off by {d.ratio:.3g} bounds; no variant of the equation {d.equation} explains it"
+
+    def _follows(self, match: Mapping[str, str]) -> str:
+        axes = self.spec.axes
+        differ = {
+            a: (match.get(a, axes[a].default), self.claimed.get(a, axes[a].default)) for a in axes
+        }
+        differ = {a: pair for a, pair in differ.items() if pair[0] != pair[1]}
+        follows = ", ".join(f"{a} = {found}" for a, (found, _) in differ.items())
+        claims = ", ".join(f"{a} = {wanted}" for a, (_, wanted) in differ.items())
+        return f"follows {follows}, claims {claims}"
+
+    def _unsteady(self, scenario: Scenario, key: Key, occurrences: int) -> dict[str, Any]:
+        return {
+            "kind": "contract",
+            "check": "determinism",
+            "summary": f"a failure of equation {key[0]} did not come back when the scenario ran "
+            "again",
+            "occurrences": occurrences,
+            "scenario": to_json(scenario),
+            "repro": self.implementation.repro(scenario, self.spec),
+        }
+
+    # ---- contracts and crashes ---------------------------------------------------------------
+
+    def contract(self, check: str, scenario: Scenario, where: tuple[int, int, int]) -> None:
+        """A broken contract, seen at (step from 0, group, param)."""
+
+        def fails(candidate: Scenario) -> Focus | None:
+            trace = self._run(candidate)
+            found = None if trace is None else next((b for b in trace.broken if b[0] == check), None)
+            return None if found is None else (found[1] + 1, found[2], found[3], 0)
+
+        small, at = self._smaller(scenario, (where[0] + 1, where[1], where[2], 0), fails)
+        self.findings.append(
+            {
+                "kind": "contract",
+                "check": check,
+                "summary": f"step {at[0]}: {CONTRACTS[check]} "
+                f"(parameter {at[2]} of group {at[1]})",
+                "step": at[0],
+                "scenario": to_json(small),
+                "repro": self.implementation.repro(small, self.spec),
+            }
+        )
+
+    def crash(
+        self, scenario: Scenario, error: BaseException, step: int, occurrences: int
+    ) -> None:
+        """An exception of the subject, first seen in ``scenario``."""
+
+        def fails(candidate: Scenario) -> Focus | None:
+            trace = self._run(candidate)
+            if trace is None or type(trace.crash) is not type(error):
+                return None
+            return trace.crash_step + 1, 0, 0, 0
+
+        steady = fails(scenario)
+        if steady is None:
+            small = scenario
+            summary = f"raised {one_line(error)}, once, and not when the scenario ran again"
+        else:
+            small, at = self._smaller(scenario, steady, fails)
+            summary = f"step {at[0]}: raised {one_line(error)}"
+        self.findings.append(
+            {
+                "kind": "crash",
+                "check": "run" if steady else "determinism",
+                "summary": summary,
+                "occurrences": occurrences,
+                "traceback": "".join(traceback.format_exception(error))[-4000:],
+                "scenario": to_json(small),
+                "repro": self.implementation.repro(small, self.spec),
+            }
+        )
+
+    def _smaller(self, scenario: Scenario, at: Focus, fails: Fails) -> tuple[Scenario, Focus]:
+        small = minimise(scenario, at, fails, self.spec, budget=self._budget(60))
+        return small, fails(small) or at
+
+
+def _seen(d: Diagnosis) -> str:
+    return "finite" if math.isfinite(d.observed) else "non-finite"
+
+
+def _expectation(d: Diagnosis) -> str:
+    """What to look for in the output of a repro script."""
+    if d.must_nan:
+        right = "NaN (the equation is 0/0 there, or its input is NaN)"
+    else:
+        right = f"{d.expected!r}, with every faithful rounding within {d.bound:.3g} of it"
+    return (
+        f"# expected after step {d.step}, {d.tensor}, element {d.index} of parameter {d.param} "
+        f"of group {d.group}:\n#   {right}\n# observed: {d.observed!r}\n"
+    )
