@@ -20,7 +20,8 @@ from .formats import FORMATS, format_named
 from .implementation import LIBRARIES
 from .record import command_line, dumps, record, write
 from .render import box, latex
-from .spec import Spec, Value, bundled, load
+from .spec import Spec, Value
+from .spec_file import bundled, load
 from .worker import START_TIMEOUT, Job, Message, ask, list_target, run_jobs
 
 VERDICTS = {
@@ -125,12 +126,38 @@ def _options(*options: Option) -> Option:
 
 
 drawing = _options(
-    click.option("--hyper", "hypers", multiple=True, metavar="NAME=VALUE", help="Fix a hyperparameter."),
-    click.option("--examples", type=click.IntRange(1), default=60, show_default=True, help="Scenarios drawn for each implementation and dtype."),
-    click.option("--steps", type=click.IntRange(1), default=8, show_default=True, help="Most steps in a scenario."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Reproduces a run bit for bit."),
-    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0, show_default=True, help="Seconds a subject may take for one scenario."),
-)  # fmt: skip
+    click.option(
+        "--hyper", "hypers", multiple=True, metavar="NAME=VALUE", help="Fix a hyperparameter."
+    ),
+    click.option(
+        "--examples",
+        type=click.IntRange(1),
+        default=60,
+        show_default=True,
+        help="Scenarios drawn for each implementation and dtype.",
+    ),
+    click.option(
+        "--steps",
+        type=click.IntRange(1),
+        default=8,
+        show_default=True,
+        help="Most steps in a scenario.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Reproduces a run bit for bit.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=120.0,
+        show_default=True,
+        help="Seconds a subject may take for one scenario.",
+    ),
+)
 
 
 # ---- check -----------------------------------------------------------------------------------
@@ -138,9 +165,21 @@ drawing = _options(
 
 @cli.command()
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
-@click.option("--spec", "spec_option", help="The spec that the targets claim to follow: a name or a .toml file.")
-@click.option("--variant", "variants", multiple=True, metavar="AXIS=VALUE", help="A variant that the targets claim.")
-@click.option("--dtype", "dtypes", multiple=True, help="float32, float64, bfloat16, float16; default all.")
+@click.option(
+    "--spec",
+    "spec_option",
+    help="The spec that the targets claim to follow: a name or a .toml file.",
+)
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="AXIS=VALUE",
+    help="A variant that the targets claim.",
+)
+@click.option(
+    "--dtype", "dtypes", multiple=True, help="float32, float64, bfloat16 or float16; default all."
+)
 @drawing
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; default one a core.")
 @click.option("--json", "json_path", help="Write the record to this file.")
@@ -259,7 +298,9 @@ def _run(todo: Sequence[Job], processes: int, timeout: float) -> list[Message]:
             if not console.is_terminal:
                 console.print(
                     f"[{len(found)}/{len(todo)}] {name}: {result['verdict']}",
-                    markup=False, highlight=False, soft_wrap=True,
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
                 )
     return [found[k] for k in range(len(todo))]
 
@@ -274,7 +315,9 @@ def _tell(made: Mapping[str, Any]) -> None:
     table = Table("implementation", "spec", *dtypes, box=None, pad_edge=False)
     for (name, spec), cells in rows.items():
         table.add_row(
-            _escape(name), _escape(spec), *(VERDICTS[cells[d]["verdict"]] if d in cells else "" for d in dtypes)
+            _escape(name),
+            _escape(spec),
+            *(VERDICTS[cells[d]["verdict"]] if d in cells else "" for d in dtypes),
         )
     wide = Console(highlight=False, width=max(console.width, 160))
     wide.print(table, crop=False)
@@ -283,7 +326,9 @@ def _tell(made: Mapping[str, Any]) -> None:
         for f in r["findings"]:
             shown.setdefault((r["implementation"], f["kind"], f["summary"]), []).append(r["dtype"])
         if r["message"] and not r["findings"]:
-            shown.setdefault((r["implementation"], r["verdict"], r["message"]), []).append(r["dtype"])
+            shown.setdefault((r["implementation"], r["verdict"], r["message"]), []).append(
+                r["dtype"]
+            )
     if shown:
         console.print()
     for (name, kind, summary), where in shown.items():
@@ -361,10 +406,16 @@ def identify(
         click.echo(f"{answer['implementation']}: {answer['spec']}: {said} ({profile})")
         click.echo(f"  {answer['explanation']}")
         if answer["aliases"]:
-            same = "; ".join(", ".join(f"{a} = {v}" for a, v in x.items()) or "default" for x in answer["aliases"])
+            same = "; ".join(
+                ", ".join(f"{a} = {v}" for a, v in x.items()) or "default"
+                for x in answer["aliases"]
+            )
             click.echo(f"  the same formula as: {same}")
     if output is not None:
-        write(output, dumps(answers[0] if len(answers) == 1 else {**answers[0], "implementations": answers}))
+        write(
+            output,
+            dumps(answers[0] if len(answers) == 1 else {**answers[0], "implementations": answers}),
+        )
     return 0 if all(a["variant"] is not None for a in answers) else 1
 
 
@@ -390,7 +441,10 @@ def list_(what: str) -> None:
     elif what == "implementations":
         for library in LIBRARIES:
             for found in list_target(library, None):
-                click.echo(f"{found['implementation']:<38} {found['spec']:<10} {found['library']} {found['version']}")
+                click.echo(
+                    f"{found['implementation']:<38} {found['spec']:<10} "
+                    f"{found['library']} {found['version']}"
+                )
     else:
         from .examine import CHECKS
 

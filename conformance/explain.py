@@ -111,7 +111,13 @@ def _fails_alone(trace: Trace, part: Judged, name: str, profile: Profile) -> boo
 
 
 def exact_run(
-    trace: Trace, spec: Spec, variant: Mapping[str, str], group: int, param: int, index: int, step: int
+    trace: Trace,
+    spec: Spec,
+    variant: Mapping[str, str],
+    group: int,
+    param: int,
+    index: int,
+    step: int,
 ) -> Any:
     """The exact value of a parameter's element after step event ``step``, from the very start."""
     rows = [r for r in trace.rows[group, param] if r.step <= step]
@@ -147,7 +153,10 @@ def shifted_t(
         for name, outcome in answer.items():
             observed, start = steps.observed[name], steps.start[name]
             refuted = compare(plain[name], observed, start).failed
-            if compare(outcome, observed, start).failed.any() or (refuted & outcome.undecided).any():
+            if (
+                compare(outcome, observed, start).failed.any()
+                or (refuted & outcome.undecided).any()
+            ):
                 return False
     return True
 
@@ -179,7 +188,9 @@ def regimes(judged: list[Judged], scenario: Scenario) -> dict[str, int]:
         for row, s in zip(range(len(grad)), part.block.steps.scalars, strict=True):
             n = grad[row].size
             if s.get("lr") != s["lr0"]:
-                out["lr changed since the first step"] = out.get("lr changed since the first step", 0) + n
+                out["lr changed since the first step"] = (
+                    out.get("lr changed since the first step", 0) + n
+                )
             if s.get("weight_decay", 0) > 0:
                 out["weight decay on"] = out.get("weight decay on", 0) + n
             if s.get("eps", 0) >= 1e-3:

@@ -85,9 +85,7 @@ class Let:
     forms: tuple[Index, ...]
 
 
-Node = (
-    Hyper | Const | Input | Sum | Product | Power | Root | Maximum | Absolute | Sign | Let
-)
+Node = Hyper | Const | Input | Sum | Product | Power | Root | Maximum | Absolute | Sign | Let
 
 
 def children(node: Node) -> tuple[Index, ...]:
@@ -111,7 +109,7 @@ def children(node: Node) -> tuple[Index, ...]:
 
 @dataclass(eq=False)
 class Graph:
-    """Interned nodes: equal expressions are one index.  ``scalar[i]`` tells scalars from tensors."""
+    """Interned nodes: equal expressions are one index.  ``scalar[i]`` tells scalar from tensor."""
 
     nodes: list[Node] = field(default_factory=list)
     scalar: list[bool] = field(default_factory=list)
@@ -122,9 +120,7 @@ class Graph:
             self._index[node] = len(self.nodes)
             self.nodes.append(node)
             inner = children(node)
-            self.scalar.append(
-                not isinstance(node, Input) and all(self.scalar[i] for i in inner)
-            )
+            self.scalar.append(not isinstance(node, Input) and all(self.scalar[i] for i in inner))
         return self._index[node]
 
     def const(self, value: Fraction | int) -> Index:
@@ -199,7 +195,9 @@ def _check(node: ast.AST, where: str) -> None:
             return
         case ast.UnaryOp(op=ast.USub() | ast.Not(), operand=x):
             inner: list[ast.AST] = [x]
-        case ast.BinOp(left=a, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Pow(), right=b):
+        case ast.BinOp(
+            left=a, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Pow(), right=b
+        ):
             inner = [a, b]
         case ast.IfExp(test=test, body=a, orelse=b):
             inner = [test, a, b]
@@ -217,8 +215,8 @@ def _check(node: ast.AST, where: str) -> None:
             inner = list(args)
         case _:
             raise SpecError(f"{where}: {ast.unparse(node)!r} is not allowed in an equation")
-    for x in inner:
-        _check(x, where)
+    for child in inner:
+        _check(child, where)
 
 
 def names(tree: ast.AST) -> set[str]:
@@ -264,8 +262,7 @@ def _value(node: ast.expr, values: Mapping[str, float | bool]) -> float | bool:
         case ast.Compare(left=left, ops=ops, comparators=rest):
             chain = [_value(x, values) for x in (left, *rest)]
             return all(
-                _COMPARE[type(op)](a, b)
-                for op, a, b in zip(ops, chain, chain[1:], strict=False)
+                _COMPARE[type(op)](a, b) for op, a, b in zip(ops, chain, chain[1:], strict=False)
             )
     raise SpecError(f"{ast.unparse(node)!r} is not a condition over hyperparameters")
 
@@ -299,7 +296,9 @@ def build(
                 return graph.product([(1, go(a)), (1, go(b))])
             case ast.BinOp(left=a, op=ast.Div(), right=b):
                 return graph.product([(1, go(a)), (-1, go(b))])
-            case ast.BinOp(left=a, op=ast.Pow(), right=ast.Constant(value=int() as k)) if 1 <= k <= 8:
+            case ast.BinOp(left=a, op=ast.Pow(), right=ast.Constant(value=int() as k)) if (
+                1 <= k <= 8
+            ):
                 return graph.product([(1, go(a))] * k)
             case ast.BinOp(left=a, op=ast.Pow(), right=b):
                 base, exponent = go(a), go(b)
@@ -323,7 +322,9 @@ def build(
     def ema(m: Index, x: Index, beta: Index) -> tuple[Index, ...]:
         rest = graph.sum([(1, graph.const(1)), (-1, beta)])
         gap = graph.sum([(1, x), (-1, m)])
-        written = graph.sum([(1, graph.product([(1, beta), (1, m)])), (1, graph.product([(1, rest), (1, x)]))])
+        written = graph.sum(
+            [(1, graph.product([(1, beta), (1, m)])), (1, graph.product([(1, rest), (1, x)]))]
+        )
         lerp = graph.sum([(1, m), (1, graph.product([(1, rest), (1, gap)]))])
         return (written, lerp)
 

@@ -246,7 +246,9 @@ class Explainer:
 
         def fails(candidate: Scenario) -> Focus | None:
             trace = self._run(candidate)
-            found = None if trace is None else next((b for b in trace.broken if b[0] == check), None)
+            found = (
+                None if trace is None else next((b for b in trace.broken if b[0] == check), None)
+            )
             return None if found is None else (found[1] + 1, found[2], found[3], 0)
 
         small, at = self._smaller(scenario, (where[0] + 1, where[1], where[2], 0), fails)
@@ -254,17 +256,14 @@ class Explainer:
             {
                 "kind": "contract",
                 "check": check,
-                "summary": f"step {at[0]}: {CONTRACTS[check]} "
-                f"(parameter {at[2]} of group {at[1]})",
+                "summary": f"step {at[0]}: {CONTRACTS[check]} (parameter {at[2]} of group {at[1]})",
                 "step": at[0],
                 "scenario": to_json(small),
                 "repro": self.implementation.repro(small, self.spec),
             }
         )
 
-    def crash(
-        self, scenario: Scenario, error: BaseException, step: int, occurrences: int
-    ) -> None:
+    def crash(self, scenario: Scenario, error: BaseException, step: int, occurrences: int) -> None:
         """An exception of the subject, first seen in ``scenario``."""
 
         def fails(candidate: Scenario) -> Focus | None:

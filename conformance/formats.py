@@ -73,6 +73,4 @@ def format_named(name: str) -> Format:
     try:
         return FORMATS[name]
     except KeyError:
-        raise RequestError(
-            f"unknown dtype {name!r}; choose from {', '.join(FORMATS)}"
-        ) from None
+        raise RequestError(f"unknown dtype {name!r}; choose from {', '.join(FORMATS)}") from None

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from .errors import RequestError
 from .scenario import Group, Scenario
-from .spec import Spec, Value, bundled
+from .spec import Spec, Value
+from .spec_file import bundled
 
 Floats = NDArray[np.float64]
 
@@ -185,10 +186,14 @@ def _module(where: str, target: str) -> tuple[ModuleType, str]:
 def _guess(subject: Any, name: str, spec: str | None) -> str:
     """The spec a class follows by its name, or by that of a class it derives from."""
     names = [name.rpartition(".")[2], *(c.__name__ for c in getattr(subject, "__mro__", ()))]
-    for candidate in names:
-        plain = candidate.lower().replace("_", "")
-        if plain in bundled():
-            return plain
+    plain = [str(n).lower().replace("_", "") for n in names]
+    known = sorted(bundled(), key=len, reverse=True)  # adamw before adam
+    for candidate in plain:
+        if candidate in known:
+            return candidate
+    for spec_name in known:
+        if spec_name in plain[0]:
+            return spec_name
     raise RequestError(f"cannot tell which spec {name} claims to follow; say it with --spec")
 
 

@@ -31,7 +31,9 @@ def investigate(
     """
     traces = _traces(implementation, spec, settings, emit)
     if not traces:
-        return _answer(implementation, spec, None, [], [], Profile(), [], "it never completed a run")
+        return _answer(
+            implementation, spec, None, [], [], Profile(), [], "it never completed a run"
+        )
     every = lattice(spec)
     for profile in PROFILES:
         left: list[Variant] = every
@@ -66,7 +68,7 @@ def _traces(
 
     @hypothesis.seed(settings.seed)
     @hypothesis.settings(
-        max_examples=SLOW_EXAMPLES if implementation.slow else settings.examples,
+        max_examples=1 + SLOW_EXAMPLES if implementation.slow else settings.examples,
         database=None,
         deadline=None,
         phases=[Phase.generate],

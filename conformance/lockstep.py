@@ -97,7 +97,10 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
                 step += 1
                 trace.crash_step = step
                 grads: list[list[Floats | None]] = [
-                    [None if (g, k) in skipped else gradient(p, step, fmt) for k, p in enumerate(gr.params)]
+                    [
+                        None if (g, k) in skipped else gradient(p, step, fmt)
+                        for k, p in enumerate(gr.params)
+                    ]
                     for g, gr in enumerate(groups)
                 ]
                 session.step(grads)
@@ -125,7 +128,9 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
                         }
                         trace.rows.setdefault((g, k), []).append(
                             Row(
-                                step, scalars, grad,
+                                step,
+                                scalars,
+                                grad,
                                 {"p": values[g][k], **before},
                                 {"p": new_values[g][k], **after},
                             )
@@ -185,7 +190,11 @@ def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] 
             truth = frozenset(c for c in conditions if expr.holds(c, row.scalars))
             by_truth.setdefault(truth, []).append(row)
         for truth, some in by_truth.items():
-            identity = (key[0], truth, tuple((r.step, r.scalars["t"], r.scalars["lr0"]) for r in some))
+            identity = (
+                key[0],
+                truth,
+                tuple((r.step, r.scalars["t"], r.scalars["lr0"]) for r in some),
+            )
             merged.setdefault(identity, []).append((key, some))
     out: list[Block] = []
     inits = states_of(spec, variant)
@@ -225,12 +234,11 @@ def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] 
                     start[n][-1].append(value)
                     off[n][-1].append(error)
                     observed[n][-1].append(row.observed[n])
-        stack = lambda parts: np.concatenate([np.stack(x) for x in parts], axis=1)  # noqa: E731
         steps = Steps(
             [r.scalars for r in rows],
-            {n: stack(x) for n, x in start.items()},
-            {n: stack(x) for n, x in observed.items()},
-            {n: stack(x) for n, x in off.items()} if inexact else None,
+            {n: _stacked(x) for n, x in start.items()},
+            {n: _stacked(x) for n, x in observed.items()},
+            {n: _stacked(x) for n, x in off.items()} if inexact else None,
         )
         place = Place(
             tuple(k for k, _ in members),
@@ -240,6 +248,11 @@ def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] 
         if sum(place.sizes):
             out.append(Block(steps, place))
     return out
+
+
+def _stacked(params: list[list[Floats]]) -> Floats:
+    """Rows of each parameter, one below the other; the parameters side by side."""
+    return np.concatenate([np.stack(rows) for rows in params], axis=1)
 
 
 def initial_state(text: str, scalars: Mapping[str, float]) -> float:
@@ -299,7 +312,8 @@ def free_judge(
             continue
         programs = [program(spec, variant, r.scalars, int(r.scalars["t"])) for r in rows]
         states = {
-            n: np.full_like(rows[0].grad, initial_state(s.init, rows[0].scalars)) for n, s in inits.items()
+            n: np.full_like(rows[0].grad, initial_state(s.init, rows[0].scalars))
+            for n, s in inits.items()
         }
         answers = free_running(
             programs,
@@ -310,11 +324,10 @@ def free_judge(
             profile=profile,
         )
         for row, p, answer in zip(rows, programs, answers, strict=True):
-            one = lambda x: x[None, :]  # noqa: E731
             steps = Steps(
                 [row.scalars],
-                {"p": one(row.start["p"]), "grad": one(row.grad)},
-                {"p": one(row.observed["p"])},
+                {"p": row.start["p"][None, :], "grad": row.grad[None, :]},
+                {"p": row.observed["p"][None, :]},
             )
             place = Place((key,), (row.grad.size,), (row.step,))
             out.append(Judged(Block(steps, place), p, compared(steps, {"p": answer})))

@@ -1,7 +1,8 @@
 """Smaller scenarios that still show a finding.
 
 Hypothesis shrinks what it draws; this goes on where it cannot: to one element with its values
-written out, default hyperparameters and the fewest steps, because optimizers act element by element.
+written out, default hyperparameters and the fewest steps, because optimizers act element by
+element.
 """
 
 import math
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 from .scenario import (
     AddGroup,
+    Event,
     Group,
     Param,
     Recipe,
@@ -96,7 +98,7 @@ def _without_group(s: Scenario, g: int) -> Scenario:
     def down(i: int) -> int:
         return i - (i > g)
 
-    events = []
+    events: list[Event] = []
     for e in s.events:
         if isinstance(e, SetHyper):
             if e.group != g:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import __version__
 from .render import box, equations, latex
-from .spec import load
+from .spec_file import load
 
 SCHEMA = "optconform/report/1"
 

@@ -89,7 +89,15 @@ def latex(spec: Spec, variant: Variant) -> str:
         if state and state.when:
             when = rf" &&\text{{if }} {writer.write(_parse(state.when))}"
         rows.append(f"  {writer.name(name)} &\\leftarrow {writer.write(_parse(forms[0]))}{when}")
-    return "% " + spec.title + ", " + spec.cite + "\n\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
+    return (
+        "% "
+        + spec.title
+        + ", "
+        + spec.cite
+        + "\n\\begin{align*}\n"
+        + " \\\\\n".join(rows)
+        + "\n\\end{align*}"
+    )
 
 
 def _wrapped(text: str, width: int = 92) -> list[str]:
@@ -142,10 +150,13 @@ class _Text:
             case ast.BinOp(left=a, op=op, right=b):
                 rank = _RANK[type(op)]
                 sign = {ast.Add: " + ", ast.Sub: " − ", ast.Mult: "·", ast.Div: " / "}[type(op)]
-                return f"{self.at(a, rank)}{sign}{self.at(b, rank + (type(op) in (ast.Sub, ast.Div)))}", rank
+                return (
+                    self.at(a, rank) + sign + self.at(b, rank + isinstance(op, ast.Sub | ast.Div)),
+                    rank,
+                )
             case ast.Call(func=ast.Name(id="ema"), args=[m, x, beta]):
-                b = self.at(beta, 3)
-                return f"{b}·{self.at(m, 3)} + (1 − {b})·{self.at(x, 3)}", 1
+                β = self.at(beta, 3)
+                return f"{β}·{self.at(m, 3)} + (1 − {β})·{self.at(x, 3)}", 1
             case ast.Call(func=ast.Name(id="sqrt"), args=[x]):
                 text, own = self.of(x)
                 return (f"√{text}" if own == 9 else f"√({text})"), 8
@@ -194,8 +205,8 @@ class _Latex(_Text):
                 sign = "+" if isinstance(op, ast.Add) else "-"
                 return f"{self.at(a, 1)} {sign} {self.at(b, 2 if sign == '-' else 1)}", 1
             case ast.Call(func=ast.Name(id="ema"), args=[m, x, beta]):
-                b = self.at(beta, 3)
-                return rf"{b} \, {self.at(m, 3)} + (1 - {b}) \, {self.at(x, 3)}", 1
+                β = self.at(beta, 3)
+                return rf"{β} \, {self.at(m, 3)} + (1 - {β}) \, {self.at(x, 3)}", 1
             case ast.Call(func=ast.Name(id="sqrt"), args=[x]):
                 return rf"\sqrt{{{self.write(x)}}}", 9
             case ast.Call(func=ast.Name(id="max"), args=args):
@@ -209,6 +220,11 @@ class _Latex(_Text):
                 word = r" \text{ and } " if isinstance(op, ast.And) else r" \text{ or } "
                 return word.join(self.at(p, 1) for p in parts), 0
             case ast.Compare(left=a, ops=[op], comparators=[b]):
-                sign = _COMPARE[type(op)].replace("≠", r"\neq").replace("≤", r"\leq").replace("≥", r"\geq")
+                sign = (
+                    _COMPARE[type(op)]
+                    .replace("≠", r"\neq")
+                    .replace("≤", r"\leq")
+                    .replace("≥", r"\geq")
+                )
                 return f"{self.write(a)} {sign} {self.write(b)}", 1
         return super().of(n)

@@ -22,7 +22,15 @@ Floats = NDArray[np.float64]
 
 INIT_KINDS = ("zeros", "mostly-zero", "normal", "wide", "ones")
 GRAD_KINDS = (
-    "normal", "mixture", "spike", "late", "flip", "constant", "zeros", "subnormal", "huge",
+    "normal",
+    "mixture",
+    "spike",
+    "late",
+    "flip",
+    "constant",
+    "zeros",
+    "subnormal",
+    "huge",
 )
 LAYOUTS = ("contiguous", "transposed", "strided", "grad-strided")
 
@@ -263,9 +271,7 @@ def _group_from_json(data: Any) -> Group:
         params.append(
             Param(shape, _recipe_from_json(p["init"]), _recipe_from_json(p["grad"]), p["layout"])
         )
-    hyper = {
-        str(k): v if isinstance(v, bool) else float(v) for k, v in data["hyper"].items()
-    }
+    hyper = {str(k): v if isinstance(v, bool) else float(v) for k, v in data["hyper"].items()}
     return Group(hyper, tuple(params))
 
 
@@ -398,4 +404,3 @@ def first_steps(scenario: Scenario, count: int) -> Scenario:
     while events and not isinstance(events[-1], Step):
         events.pop()
     return replace(scenario, events=tuple(events))
-

@@ -52,7 +52,9 @@ def hyper_values(hyper: HyperSpec) -> st.SearchStrategy[Value]:
     return st.sampled_from([v for v in (float(hyper.default), *usual) if v in domain])
 
 
-def hypers(spec: Spec, *, fixed: Mapping[str, Value] | None = None) -> st.SearchStrategy[dict[str, Value]]:
+def hypers(
+    spec: Spec, *, fixed: Mapping[str, Value] | None = None
+) -> st.SearchStrategy[dict[str, Value]]:
     """Admissible settings of all hyperparameters of ``spec``; ``fixed`` ones keep their value.
 
     Raises RequestError when ``fixed`` names no hyperparameter or leaves its domain.
@@ -63,7 +65,11 @@ def hypers(spec: Spec, *, fixed: Mapping[str, Value] | None = None) -> st.Search
         name: st.just(fixed[name]) if name in fixed else hyper_values(h)
         for name, h in spec.hypers.items()
     }
-    return st.fixed_dictionaries(draws).map(lambda h: _reconciled(spec, h, fixed)).filter(spec.admissible)
+    return (
+        st.fixed_dictionaries(draws)
+        .map(lambda h: _reconciled(spec, h, fixed))
+        .filter(spec.admissible)
+    )
 
 
 def _reconciled(spec: Spec, h: dict[str, Value], fixed: Mapping[str, Value]) -> dict[str, Value]:
@@ -122,7 +128,8 @@ def scenarios(
 
     ``dtype`` is one of float32, float64, bfloat16, float16; ``fixed`` holds hyperparameters at a
     value; ``changeable`` names those that may change in mid-run; ``small`` draws groups of one
-    parameter each and at most four plain steps, for subjects that are slow to start.  Raises RequestError for an unknown dtype or hyperparameter and
+    parameter each and at most four plain steps, for subjects that are slow to start.
+    Raises RequestError for an unknown dtype or hyperparameter and
     for ``max_steps`` below 1.
     """
     format_named(dtype)

@@ -6,6 +6,7 @@ word no longer than the timeout, then ends the process and goes on with the next
 Messages are JSON over a pipe: nothing that the subject could forge is ever unpickled.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -112,9 +113,7 @@ def run_jobs(
             if worker is not None:
                 worker.stop()
 
-    threads = [
-        threading.Thread(target=work, daemon=True) for _ in range(min(processes, len(jobs)))
-    ]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(processes, len(jobs)))]
     for thread in threads:
         thread.start()
     try:
@@ -211,10 +210,8 @@ class _Process:
         return self.process.is_alive()
 
     def send(self, message: Message) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the next receive says how it died
             self.pipe.send_bytes(json.dumps(message).encode())
-        except (BrokenPipeError, OSError):
-            pass  # the next receive says how it died
 
     def receive(self, timeout: float) -> Message | None:
         """The next message; None on timeout; an event ``died`` when the process is gone."""
@@ -277,9 +274,11 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
     from .investigate import investigate
     from .record import plain
     from .scenario import from_json
-    from .spec import load
+    from .spec_file import load
 
-    found = resolve(request["target"], request["spec"] if request["do"] == "list" else request["spec_option"])
+    found = resolve(
+        request["target"], request["spec"] if request["do"] == "list" else request["spec_option"]
+    )
     _one_thread()
     if request["do"] == "list":
         return {
@@ -299,7 +298,10 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
     implementation = found[request["which"]]
     spec = load(request["spec"])
     if request["do"] == "repro":
-        return {"event": "repro", "script": implementation.repro(from_json(request["scenario"]), spec)}
+        return {
+            "event": "repro",
+            "script": implementation.repro(from_json(request["scenario"]), spec),
+        }
     if request["do"] == "identify":
         answer = investigate(
             implementation, spec, Settings(**request["settings"]), lambda m: emit(plain(m))

@@ -33,12 +33,13 @@ denominator, scalars computed below the precision of the profile.
 
 Outcomes are sets.  An element is *undecided* where a member of the class may overflow, divide by
 zero or leave a root's domain, and overflow counts over every sub-product of the equations but not
-through rule 4: to scale a denominator until it overflows is not faithful.  It *must be NaN* where every member gives NaN (0/0, a NaN input).
+through rule 4: to scale a denominator until it overflows is not faithful.  It *must be NaN* where
+every member gives NaN (0/0, a NaN input).
 """
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,9 +119,7 @@ class Factors:
     be counted once for the block.  Shared by everything that is bounded over these rows.
     """
 
-    def __init__(
-        self, graph: Graph, fmt: Format, scalars: Scalars, rows: NDArray[np.intp]
-    ) -> None:
+    def __init__(self, graph: Graph, fmt: Format, scalars: Scalars, rows: NDArray[np.intp]) -> None:
         self.graph, self.scalars, self.rows, self.fmt = graph, scalars, rows, fmt
         wide = fmt.name == "float64"
         self.real: type[np.floating[Any]] = np.longdouble if wide else np.float64
@@ -152,7 +151,9 @@ class Factors:
         if key not in self._factors:
             with np.errstate(all="ignore"):
                 plain = self._plain(exponent, i)
-                split = self._opened(i) if exponent > 0 and plain is not None and plain.terms else None
+                split = (
+                    self._opened(i) if exponent > 0 and plain is not None and plain.terms else None
+                )
             self._factors[key] = plain if split is None or plain is None else widest([plain, split])
         return self._factors[key]
 
@@ -203,8 +204,14 @@ class Factors:
         unsafe = somewhere(~(size <= self.largest))
         vanishing = np.where(value == 0, 2 * error, 0)  # inexact, and zero by cancellation
         return Majorant(
-            v, size, size * (self.u + relative + self.own) + vanishing,
-            np.maximum(self.one, size), 1, 1, bool((v >= 0).all()), unsafe,
+            v,
+            size,
+            size * (self.u + relative + self.own) + vanishing,
+            np.maximum(self.one, size),
+            1,
+            1,
+            bool((v >= 0).all()),
+            unsafe,
         )
 
     def _opened(self, i: Index) -> "Majorant | None":
@@ -341,7 +348,9 @@ class _Walk:
                 straddle = np.abs(x.value) <= x.error
                 error = np.where(straddle & (x.error > 0), 2.0, 0.0).astype(b.real)
                 sign = np.sign(x.value)
-                return Majorant(sign, np.abs(sign), error, b.one, 1, 0, x.nonneg, x.unsafe, x.nan, x.zero)
+                return Majorant(
+                    sign, np.abs(sign), error, b.one, 1, 0, x.nonneg, x.unsafe, x.nan, x.zero
+                )
         raise TypeError(f"node {i} is no tensor operation")
 
     def known(self, name: str, value: Floats, error: Floats | None) -> Majorant:
@@ -360,7 +369,17 @@ class _Walk:
         reach = np.maximum(size if error is None else size + off, 1)
         names = frozenset([name]) if name else frozenset()
         return Majorant(
-            value, size, off, reach, 1, 0, nonneg, unsafe, nan, zero, names=names,
+            value,
+            size,
+            off,
+            reach,
+            1,
+            0,
+            nonneg,
+            unsafe,
+            nan,
+            zero,
+            names=names,
             bare={name: size + off} if name else {},
         )
 
@@ -379,14 +398,24 @@ class _Walk:
                 kept.append((sign, x))
         if not kept:
             x = terms[0][1]
-            return Majorant(
-                x.value, x.size, x.error, b.one, 0, 0, True, unsafe, None, x.zero
-            )
+            return Majorant(x.value, x.size, x.error, b.one, 0, 0, True, unsafe, None, x.zero)
         if len(kept) == 1:
             sign, x = kept[0]
             return Majorant(
-                sign * x.value, x.size, x.error, x.reach, x.terms, x.steps,
-                sign > 0 and x.nonneg, unsafe, nan, x.zero, False, x.swell, x.names, dict(x.bare),
+                sign * x.value,
+                x.size,
+                x.error,
+                x.reach,
+                x.terms,
+                x.steps,
+                sign > 0 and x.nonneg,
+                unsafe,
+                nan,
+                x.zero,
+                False,
+                x.swell,
+                x.names,
+                dict(x.bare),
             )
         sign, x = kept[0]
         value = x.value if sign > 0 else -x.value
@@ -403,11 +432,19 @@ class _Walk:
                 else:
                     bare[name] = amount
         return Majorant(
-            value, size, error, reach,
-            sum(x.terms for _, x in kept), max(x.steps for _, x in kept),
-            all(s > 0 and x.nonneg for s, x in kept), unsafe, nan, zero,
+            value,
+            size,
+            error,
+            reach,
+            sum(x.terms for _, x in kept),
+            max(x.steps for _, x in kept),
+            all(s > 0 and x.nonneg for s, x in kept),
+            unsafe,
+            nan,
+            zero,
             swell=_largest(x for _, x in kept),
-            names=frozenset().union(*(x.names for _, x in kept)), bare=bare,
+            names=frozenset().union(*(x.names for _, x in kept)),
+            bare=bare,
         )
 
     def product(self, factors: tuple[tuple[int, Index], ...]) -> Majorant:
@@ -447,17 +484,25 @@ class _Walk:
         if x.terms == 0:  # a zero scalar: left out, or computed (rule 7)
             zero = np.zeros_like(b.one)
             every = np.ones((1, 1), np.bool_)
-            return Majorant(
-                zero, zero, zero, b.one, 0, 0, True, either(unsafe, nan), nan, every
-            )
+            return Majorant(zero, zero, zero, b.one, 0, 0, True, either(unsafe, nan), nan, every)
         counted = [*factors]
         nonneg = all(f.nonneg or f.terms <= 1 for f in fs) and (folded is None or folded.nonneg)
         for e, j in dict.fromkeys(counted):
             if not scalar[j] and counted.count((e, j)) % 2:
                 nonneg = nonneg and self.nonneg_of(e, j)
         return Majorant(
-            x.value, x.size, error, x.reach, x.terms, x.steps + rounds + divisions, nonneg,
-            unsafe, nan, x.zero, swell=x.swell, names=x.names,
+            x.value,
+            x.size,
+            error,
+            x.reach,
+            x.terms,
+            x.steps + rounds + divisions,
+            nonneg,
+            unsafe,
+            nan,
+            x.zero,
+            swell=x.swell,
+            names=x.names,
         )
 
     def nonneg_of(self, exponent: int, i: Index) -> bool:
@@ -483,8 +528,17 @@ class _Walk:
         nan = both(x.nan, y.nan)
         unsafe = either(either(x.unsafe, y.unsafe), either(x.nan, y.nan))
         return Majorant(
-            value, size, error, np.maximum(x.reach, y.reach), 1, 0, x.nonneg or y.nonneg,
-            unsafe, nan, both(x.zero, y.zero), roots,
+            value,
+            size,
+            error,
+            np.maximum(x.reach, y.reach),
+            1,
+            0,
+            x.nonneg or y.nonneg,
+            unsafe,
+            nan,
+            both(x.zero, y.zero),
+            roots,
         )
 
     def root(self, argument: Index) -> Majorant:
@@ -496,13 +550,25 @@ class _Walk:
             unsafe = either(unsafe, somewhere(x.value - error < 0))
         low, high = np.sqrt(np.maximum(x.value - error, 0)), np.sqrt(np.maximum(x.value + error, 0))
         apart = low + value
-        off = np.where(low > 0, error / np.where(apart > 0, apart, 1), np.maximum(high - value, value))
+        off = np.where(
+            low > 0, error / np.where(apart > 0, apart, 1), np.maximum(high - value, value)
+        )
         outside = 2 * self.scalar_factors(argument)  # rule 3: scalars outside the root
         off = off + (value + off) * ((1 + outside) * b.u + 2 * b.own)
         if x.zero is not None:
             off = np.where(x.zero, 0, off)
         return Majorant(
-            value, value, off, np.maximum(1, high), 1, 1 + outside, True, unsafe, x.nan, x.zero, True
+            value,
+            value,
+            off,
+            np.maximum(1, high),
+            1,
+            1 + outside,
+            True,
+            unsafe,
+            x.nan,
+            x.zero,
+            True,
         )
 
     def scalar_factors(self, i: Index) -> int:
@@ -541,9 +607,19 @@ class _Walk:
         relative = error / low + (scaling + 1) * b.u + b.own
         size = value if x.nonneg else np.abs(value)
         self.inverses[i] = _Reciprocal(
-            value, size, np.where(positive, size * relative, 0),
-            np.maximum(1, 1 / low), 1, 1 + scaling // 2,
-            x.nonneg, unsafe, x.nan, None, x.root, 1 / inner_least, pole=pole,
+            value,
+            size,
+            np.where(positive, size * relative, 0),
+            np.maximum(1, 1 / low),
+            1,
+            1 + scaling // 2,
+            x.nonneg,
+            unsafe,
+            x.nan,
+            None,
+            x.root,
+            1 / inner_least,
+            pole=pole,
         )
         return self.inverses[i]
 
@@ -560,10 +636,18 @@ def _times(x: Majorant, y: Majorant) -> Majorant:
     value = x.value * y.value
     same = x.size is x.value and y.size is y.value
     return Majorant(
-        value, value if same else x.size * y.size, error, x.reach * y.reach,
-        x.terms * y.terms, x.steps + y.steps, x.nonneg and y.nonneg,
-        either(x.unsafe, y.unsafe), either(x.nan, y.nan), either(x.zero, y.zero),
-        swell=x.swell * y.swell, names=x.names | y.names,
+        value,
+        value if same else x.size * y.size,
+        error,
+        x.reach * y.reach,
+        x.terms * y.terms,
+        x.steps + y.steps,
+        x.nonneg and y.nonneg,
+        either(x.unsafe, y.unsafe),
+        either(x.nan, y.nan),
+        either(x.zero, y.zero),
+        swell=x.swell * y.swell,
+        names=x.names | y.names,
     )
 
 
@@ -581,10 +665,19 @@ def widest(versions: list[Majorant]) -> Majorant:
     for x in versions:
         bare.update(x.bare)
     return Majorant(
-        first.value, size, error, reach, max(x.terms for x in versions),
-        max(x.steps for x in versions), any(x.nonneg for x in versions), unsafe, first.nan,
-        first.zero, swell=_largest(versions),
-        names=frozenset().union(*(x.names for x in versions)), bare=bare,
+        first.value,
+        size,
+        error,
+        reach,
+        max(x.terms for x in versions),
+        max(x.steps for x in versions),
+        any(x.nonneg for x in versions),
+        unsafe,
+        first.nan,
+        first.zero,
+        swell=_largest(versions),
+        names=frozenset().union(*(x.names for x in versions)),
+        bare=bare,
     )
 
 

@@ -29,7 +29,9 @@ from ..spec import Program
 BITS = 1200  # float64 squares span 4000 binary orders; balls this narrow keep 1e-300 beside 1
 
 
-def evaluate(program: Program, scalars: Mapping[str, float], start: Mapping[str, "float | arb"]) -> dict[str, arb]:
+def evaluate(
+    program: Program, scalars: Mapping[str, float], start: Mapping[str, "float | arb"]
+) -> dict[str, arb]:
     """The exact outputs of one step for one element, as balls (not finite for 0/0)."""
     before = ctx.prec
     ctx.prec = BITS

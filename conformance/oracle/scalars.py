@@ -73,15 +73,19 @@ class Scalars:
 
     def _compute(self, i: Index) -> Scalar:
         u = self.unit
+        value: Array
+        error: Array
         match self.graph.nodes[i]:
             case Hyper(name):
                 given = np.array([float(row[name]) for row in self.rows])
                 if self.hypers is not None and name != "t":
-                    given = self.hypers.round(given)
-                value = given.astype(Real)
+                    given = self.hypers.round(given).astype(np.float64)
+                value = given.astype(np.longdouble)
                 error = np.zeros_like(value)
             case Const(exact):
-                value = np.full(len(self.rows), _longdouble(exact.numerator) / _longdouble(exact.denominator))
+                value = np.full(
+                    len(self.rows), _longdouble(exact.numerator) / _longdouble(exact.denominator)
+                )
                 error = np.zeros_like(value)
                 if exact.denominator & (exact.denominator - 1):
                     error = np.abs(value) * u
@@ -93,9 +97,9 @@ class Scalars:
                 error = sum((x.error for _, x in parts), np.zeros(len(self.rows), Real))
                 if len(parts) == 2:
                     error = error + u * (np.abs(value) + error)
-                    error = error + OWN * (np.abs(parts[0][1].value) + np.abs(parts[1][1].value)) * (
-                        value != 0
-                    )
+                    error = error + OWN * (
+                        np.abs(parts[0][1].value) + np.abs(parts[1][1].value)
+                    ) * (value != 0)
                 elif len(parts) > 2:
                     total = sum((np.abs(x.value) + x.error for _, x in parts), np.zeros_like(value))
                     error = error + (len(parts) - 1) * u * total

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from optconform.errors import RequestError
 from optconform.formats import FORMATS
-from optconform.implementation import Implementation, Session, Unsupported
+from optconform.implementation import Implementation, Session
 from optconform.impls import reference
 from optconform.impls.adapters.torch_repro import script
 from optconform.scenario import Group, Param, Scenario, initial
@@ -135,9 +135,7 @@ class TorchLike:
 
     def keywords(self, hyper: Hypers) -> dict[str, Any]:
         """Spec names to constructor keywords."""
-        out: dict[str, Any] = {
-            n: v for n, v in hyper.items() if n not in BETAS and self.accepts(n)
-        }
+        out: dict[str, Any] = {n: v for n, v in hyper.items() if n not in BETAS and self.accepts(n)}
         if all(b in hyper for b in BETAS) and self.accepts("beta1"):
             out["betas"] = (hyper["beta1"], hyper["beta2"])
         return out
@@ -164,8 +162,7 @@ class TorchSession:
         self.shapes: list[list[Param]] = []
         self.tensors: list[list[torch.Tensor]] = []
         self.states = {
-            s.name: (s.torch_name, s.name)
-            for s in (*spec.states.values(), *_variant_states(spec))
+            s.name: (s.torch_name, s.name) for s in (*spec.states.values(), *_variant_states(spec))
         }
         self.optimizer = impl.build([self._group(g) for g in scenario.groups])
         self._step = self._compiled() if impl.compiled else self.optimizer.step
@@ -181,7 +178,9 @@ class TorchSession:
         return torch.compile(lambda: optimizer.step())
 
     def _group(self, group: Group) -> dict[str, Any]:
-        tensors = [tensor(initial(p, self.fmt), p.shape, p.layout, self.dtype) for p in group.params]
+        tensors = [
+            tensor(initial(p, self.fmt), p.shape, p.layout, self.dtype) for p in group.params
+        ]
         if not self.impl.options.get("differentiable"):
             for x in tensors:
                 x.requires_grad_()
@@ -263,5 +262,3 @@ def flat(x: torch.Tensor) -> Floats:
     """A tensor's values as flat doubles, copied."""
     out: Floats = x.detach().to(torch.float64, copy=True).reshape(-1).numpy()
     return out
-
-

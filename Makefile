@@ -1,0 +1,52 @@
+# Two commands for a fresh machine: `make report` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    := out
+
+SOURCES := $(shell find conformance impls specs reports -name '*.py' -o -name '*.toml' -o -path '*/templates/*')
+
+.PHONY: report test lint types bench dev clean
+
+report: $(VENV)/.installed
+	@mkdir -p $(OUT)
+	@$(BIN)/optconform check torch --html $(OUT)/report.html --json $(OUT)/report.json; \
+	  status=$$?; test $$status -le 1 || exit $$status
+	@echo "The report is $(CURDIR)/$(OUT)/report.html"
+
+test: lint types $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 --dist loadscope -q
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy sees the installed package: the folders of the checkout have other names
+types: $(VENV)/.installed
+	cd $(VENV) && bin/mypy --config-file ../pyproject.toml -p optconform
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m pytest benchmarks -q --benchmark-only
+
+# an editable installation, for work on optconform itself
+dev: $(VENV)/.ready
+	$(BIN)/pip install -q --no-deps -e .
+	@rm -f $(VENV)/.installed
+
+$(VENV)/.ready: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
+	@mkdir -p build
+	@$(PYTHON) -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	  print('\n'.join(p['dependencies'] + p['optional-dependencies']['dev']))" > build/requirements.txt
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -r build/requirements.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.ready $(SOURCES)
+	@rm -rf build/lib build/bdist.* dist *.egg-info
+	$(BIN)/python -m build --wheel -q 2>build/wheel.log || { cat build/wheel.log; exit 1; }
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache
