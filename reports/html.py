@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markupsafe import Markup, escape
+
 from optconform.reports import view
 from optconform.reports.view import VERDICTS, Json
 

@@ -7,6 +7,7 @@ by exp and log or by repeated products, 1 - b**t by expm1.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,18 +78,16 @@ class Scalars:
         error: Array
         match self.graph.nodes[i]:
             case Hyper(name):
-                given = np.array([float(row[name]) for row in self.rows])
+                given: Any = np.array([float(row[name]) for row in self.rows])
                 if self.hypers is not None and name != "t":
-                    given = self.hypers.round(given).astype(np.float64)
+                    given = self.hypers.round(given)
                 value = given.astype(np.longdouble)
                 error = np.zeros_like(value)
             case Const(exact):
-                value = np.full(
-                    len(self.rows), _longdouble(exact.numerator) / _longdouble(exact.denominator)
-                )
-                error = np.zeros_like(value)
-                if exact.denominator & (exact.denominator - 1):
-                    error = np.abs(value) * u
+                quotient = _longdouble(exact.numerator) / _longdouble(exact.denominator)
+                value = np.full(len(self.rows), quotient, Real)
+                dyadic = exact.denominator & (exact.denominator - 1) == 0
+                error = np.zeros_like(value) if dyadic else np.abs(value) * u
             case Let(_, forms):
                 return self[forms[0]]
             case Sum(terms):

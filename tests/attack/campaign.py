@@ -21,7 +21,8 @@ from optconform.errors import SpecError
 from optconform.formats import FORMATS, Format
 from optconform.oracle.judge import Judgement, Steps, compare, outcomes
 from optconform.oracle.scalars import Profile
-from optconform.spec import Program, Spec, load, program
+from optconform.spec import Program, Spec, program
+from optconform.spec_file import load
 
 from .programs import Faithful, Habits
 
@@ -58,7 +59,7 @@ WILD: dict[str, tuple[float, ...]] = {
 }
 KINDS = (
     "natural", "tiny", "huge", "mixed", "full", "zeros", "subnormal", "constant", "near",
-    "low", "brink", "few", "odd",
+    "low", "brink", "few", "odd", "nought",
 )  # fmt: skip
 
 
@@ -205,6 +206,8 @@ def tensor(rng: np.random.Generator, kind: str, n: int, fmt: Format) -> Array:
         case "odd":
             x = np.where(rng.random(n) < 0.2, rng.choice([np.nan, np.inf, -np.inf, 0.0], n), z)
             return fmt.round(x)
+        case "nought":
+            x = np.zeros(n)
         case "few":
             x = rng.integers(-3, 4, n) * 0.5
         case _:
@@ -292,8 +295,13 @@ def judge(
             r, e = np.unravel_index(np.argmax(np.where(failed, j.ratio, 0)), failed.shape)
             holes.append(
                 Hole(
-                    job, int(r), name, int(e), float(outcome.value[r, e]),
-                    float(outcome.error[r, e]), float(j.ratio[r, e]),
+                    job,
+                    int(r),
+                    name,
+                    int(e),
+                    float(outcome.value[r, e]),
+                    float(outcome.error[r, e]),
+                    float(j.ratio[r, e]),
                     float(steps.observed[name][r, e]),
                     {k: float(x[r, e]) for k, x in steps.start.items()},
                 )  # fmt: skip

@@ -19,13 +19,14 @@ from optconform.errors import SpecError
 from optconform.formats import FORMATS, Format
 from optconform.oracle.judge import Steps, compare, outcomes
 from optconform.oracle.scalars import Profile
-from optconform.spec import Spec, load, program
+from optconform.spec import Spec, program
+from optconform.spec_file import load
 
 from .campaign import SPECS, Hole, Job, any_hypers, any_variant, tensor
 from .programs import Faithful, Habits
 
 Array = NDArray[Any]
-KINDS = ("natural", "low", "few", "mixed", "near", "brink", "full", "tiny")
+KINDS = ("natural", "low", "few", "mixed", "near", "brink", "full", "tiny", "nought")
 ROWS, WIDTH = 16, 48
 
 
@@ -36,7 +37,7 @@ def jittered(
     out = dict(hypers)
     for h in spec.hypers.values():
         x = out[h.name]
-        if h.domain is None or x == 0 or rng.random() < 0.5:
+        if h.domain is None or x in (0.0, 1.0) or rng.random() < 0.5:
             continue
         how = rng.random()
         if how < 0.4:
@@ -71,7 +72,8 @@ def mutated(x: Array, rng: np.random.Generator, fmt: Format) -> Array:
 def climb(
     name: str, fmt: Format, seed: int, *, wild: bool = True, generations: int = 25,
     habits: Habits | None = None, variant: Mapping[str, str] | None = None,
-    hypers: Mapping[str, Any] | None = None,
+    hypers: Mapping[str, Any] | None = None, target: str | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, float], list[Hole], int, Faithful]:  # fmt: skip
     """Evolve the inputs of one program: the largest ratio of each output, holes and checks."""
     rng = np.random.default_rng((seed, SPECS.index(name), 77))
@@ -89,7 +91,8 @@ def climb(
 
     settings = [setting] + [jittered(spec, setting, rng, fmt) for _ in range(ROWS - 1)]
     faithful = Faithful(p, [row_of(setting)], fmt, rng, habits=habits)
-    kinds = {n: str(rng.choice(KINDS)) for n in ("p", "grad", *(s.name for s in p.states))}
+    inputs = ("p", "grad", *(s.name for s in p.states))
+    kinds = {n: str(rng.choice(KINDS)) for n in inputs} | dict(kinds or {})
     start = {
         n: np.stack([tensor(rng, k, WIDTH, fmt) for _ in range(ROWS)]) for n, k in kinds.items()
     }
@@ -99,7 +102,7 @@ def climb(
     best: dict[str, float] = {}
     holes: dict[str, Hole] = {}
     checks = 0
-    target = str(rng.choice(list(p.outputs)))
+    target = target or str(rng.choice(list(p.outputs)))
     for _ in range(generations):
         rows = [row_of(s) for s in settings]
         for k in range(ROWS):  # a setting under which the program may not be run goes
@@ -145,8 +148,6 @@ def climb(
         if score.max() > 1:
             break
     return best, list(holes.values()), checks, faithful
-
-
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -615,9 +615,7 @@ class Faithful:
     def sum(self, terms: Sequence[Term]) -> Op:
         items = [self.term(x) for x in terms]
         while len(items) > 1:
-            (a, _), (b, pair) = (
-                items.pop(int(self.rng.integers(len(items)))) for _ in range(2)
-            )
+            (a, _), (b, pair) = (items.pop(int(self.rng.integers(len(items)))) for _ in range(2))
             items.append((self.addition(a, b, pair), None))
         total = items[0][0]
 
@@ -656,9 +654,7 @@ class Faithful:
         pair: Pair | None = None
         sign = x.sign
         while len(operands) > 1:
-            (e, a), (f, b) = (
-                operands.pop(int(self.rng.integers(len(operands)))) for _ in range(2)
-            )
+            (e, a), (f, b) = (operands.pop(int(self.rng.integers(len(operands)))) for _ in range(2))
             if e == f:
                 op, pair = _multiplied(a, b, e < 0), _pair(a, b, sign) if e > 0 else None
             else:

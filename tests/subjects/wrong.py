@@ -276,8 +276,8 @@ class SgdFirstDampened(SGD):
         return (1 - o["dampening"]) * g
 
 
-class RmspropEpsInside(torch.optim.Optimizer):
-    """RMSprop with eps under the root."""
+class RMSprop(torch.optim.Optimizer):
+    """RMSprop, right."""
 
     def __init__(
         self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0,
@@ -307,14 +307,22 @@ class RmspropEpsInside(torch.optim.Optimizer):
         if o["centered"]:
             mean = s["grad_avg"].lerp_(g, 1 - a)
             v = v - mean**2
-        d = g / (v + o["eps"]).sqrt()
+        d = g / self.denominator(v, o["eps"])
         if o["momentum"] > 0:
             d = s["momentum_buffer"].mul_(o["momentum"]).add_(d)
         p.sub_(o["lr"] * d)
 
+    def denominator(self, v, eps):
+        return v.sqrt() + eps
 
-class AdagradInitOne(torch.optim.Optimizer):
-    """Adagrad whose sum starts at one, whatever it is told."""
+
+class RmspropEpsInside(RMSprop):
+    def denominator(self, v, eps):
+        return (v + eps).sqrt()
+
+
+class Adagrad(torch.optim.Optimizer):
+    """Adagrad, right."""
 
     def __init__(
         self, params, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0,
@@ -336,9 +344,17 @@ class AdagradInitOne(torch.optim.Optimizer):
                     continue
                 s = self.state[p]
                 if not s:
-                    s["step"], s["sum"] = 0, torch.ones_like(p)
+                    s["step"], s["sum"] = 0, torch.full_like(p, self.first(o))
                 g = (-p.grad if o["maximize"] else p.grad) + o["weight_decay"] * p
                 s["sum"].addcmul_(g, g)
                 step_size = o["lr"] / (1 + s["step"] * o["lr_decay"])
                 s["step"] += 1
                 p.sub_(step_size * g / (s["sum"].sqrt() + o["eps"]))
+
+    def first(self, o):
+        return o["initial_accumulator_value"]
+
+
+class AdagradInitOne(Adagrad):  # whatever it is told
+    def first(self, o):
+        return 1.0

@@ -1,0 +1,3 @@
+"""A subject file that cannot be imported."""
+
+raise RuntimeError("not\nready")
