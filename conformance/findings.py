@@ -141,14 +141,14 @@ class Explainer:
     def _identified(self, kept: Sequence[tuple[int, Trace]], smallest: Trace) -> Identification:
         """What explains a class of failures; from the smallest trace alone only if unambiguous."""
         self.emit({"event": "phase", "phase": "identifying"})
-        for some in ([t for n, t in kept if n == 1], [t for _, t in kept]):
-            if some:
-                answer = identify([*some, *self.passing], self.spec, instead_of=self.claimed)
-                if answer.variant is not None:
-                    return answer
-        answer = identify([smallest, *self.passing], self.spec, instead_of=self.claimed)
-        if answer.variant is not None and (answer.unique or answer.variant == self.claimed):
-            return answer
+        pure, every = [t for n, t in kept if n == 1], [t for _, t in kept]
+        for some in [pure, every] if len(pure) < len(every) else [every]:
+            # the smallest goes first: it rejects most hypotheses at the least cost
+            answer = identify([smallest, *some, *self.passing], self.spec, instead_of=self.claimed)
+            if answer.variant is None:
+                continue
+            if some or answer.unique or answer.variant == self.claimed:
+                return answer
         return UNEXPLAINED
 
     def _numeric(

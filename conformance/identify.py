@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import SpecError
 from .formats import FORMATS
-from .lockstep import Block, Trace, blocks, compared, free_judge, judge, program_of
+from .lockstep import Block, Row, Trace, blocks, compared, free_judge, judge, program_of
 from .oracle.judge import Steps, outcomes
 from .oracle.scalars import PROFILES, Profile
 from .spec import Spec, states_of
@@ -142,6 +142,9 @@ def accepted(
     for some in by_init.values():
         found = blocks(trace, spec, dict(some[0]))
         if found is None:
+            if len(some) > FEW:
+                few = _narrow_trace(trace)
+                some = [v for v in some if _explains_freely(few, spec, v, profile, None)]
             kept.update(v for v in some if _explains_freely(trace, spec, v, profile, refuted))
             continue
         masks = refuted if refuted is not None and len(refuted) == len(found) else [{}] * len(found)
@@ -184,6 +187,24 @@ def _narrow(block: Block, refuted: Refuted) -> tuple[Block, Refuted]:
         None if off is None else {n: x[:, at] for n, x in off.items()},
     )
     return Block(fewer, block.place), {n: mask[:, at] for n, mask in refuted.items()}
+
+
+def _narrow_trace(trace: Trace) -> Trace:
+    """A trace with a few columns of each parameter."""
+
+    def cut(row: Row) -> Row:
+        n = row.grad.size
+        at = np.unique(np.linspace(0, n - 1, min(n, COLUMNS // 4)).astype(np.intp))
+        return Row(
+            row.step,
+            row.scalars,
+            row.grad[at],
+            {k: x[at] for k, x in row.start.items()},
+            {k: x[at] for k, x in row.observed.items()},
+        )
+
+    rows = {key: [cut(r) for r in some] for key, some in trace.rows.items() if some[0].grad.size}
+    return Trace(trace.scenario, rows, visible=False)
 
 
 def _survivors(

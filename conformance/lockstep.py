@@ -56,7 +56,7 @@ def run(implementation: Implementation, scenario: Scenario, spec: Spec) -> Trace
         _drive(implementation, scenario, spec, trace)
     except Unsupported:
         raise
-    except Exception as e:  # the subject's: a crash is a finding, never silence
+    except (Exception, SystemExit) as e:  # a crash is a finding, never silence
         trace.crash = e
     return trace
 
@@ -307,30 +307,39 @@ def free_judge(
     fmt = FORMATS[trace.scenario.dtype]
     out: list[Judged] = []
     inits = states_of(spec, variant)
+    alike: dict[Any, list[tuple[int, int]]] = {}
     for key, rows in trace.rows.items():
-        if rows[0].grad.size == 0:
+        times = tuple((r.step, r.scalars["t"], r.scalars["lr0"]) for r in rows)
+        alike.setdefault((key[0], times), []).append(key)
+    for keys in alike.values():
+        rows = trace.rows[keys[0]]
+        members = [trace.rows[k] for k in keys]
+        place_sizes = tuple(m[0].grad.size for m in members)
+        if not sum(place_sizes):
             continue
         programs = [program(spec, variant, r.scalars, int(r.scalars["t"])) for r in rows]
+        p = [np.concatenate([m[k].start["p"] for m in members]) for k in range(len(rows))]
+        grads = [np.concatenate([m[k].grad for m in members]) for k in range(len(rows))]
+        seen = [np.concatenate([m[k].observed["p"] for m in members]) for k in range(len(rows))]
         states = {
-            n: np.full_like(rows[0].grad, initial_state(s.init, rows[0].scalars))
-            for n, s in inits.items()
+            n: np.full_like(p[0], initial_state(s.init, rows[0].scalars)) for n, s in inits.items()
         }
         answers = free_running(
             programs,
             [r.scalars for r in rows],
-            {"p": rows[0].start["p"], **states},
-            [r.grad for r in rows],
+            {"p": p[0], **states},
+            grads,
             fmt=fmt,
             profile=profile,
         )
-        for row, p, answer in zip(rows, programs, answers, strict=True):
+        for k, (row, straight, answer) in enumerate(zip(rows, programs, answers, strict=True)):
             steps = Steps(
                 [row.scalars],
-                {"p": row.start["p"][None, :], "grad": row.grad[None, :]},
-                {"p": row.observed["p"][None, :]},
+                {"p": p[k][None, :], "grad": grads[k][None, :]},
+                {"p": seen[k][None, :]},
             )
-            place = Place((key,), (row.grad.size,), (row.step,))
-            out.append(Judged(Block(steps, place), p, compared(steps, {"p": answer})))
+            place = Place(tuple(keys), place_sizes, (row.step,))
+            out.append(Judged(Block(steps, place), straight, compared(steps, {"p": answer})))
     return out
 
 

@@ -24,6 +24,8 @@ from .errors import RequestError
 
 START_TIMEOUT = 300.0  # seconds until a process has imported the framework and the target
 
+OWN_TIMEOUT = 900.0  # seconds that judging and explaining may take between two scenarios
+
 Message = dict[str, Any]
 
 
@@ -135,13 +137,17 @@ def _run_job(
     worker.send({"do": "judge", **asdict(job)})
     scenario: Any = None
     last: Message = {}
-    first = True
+    running = False  # the subject is, and not the judge
     while True:
-        message = worker.receive(START_TIMEOUT if first or scenario is None else timeout)
+        message = worker.receive(timeout if running else OWN_TIMEOUT)
         if message is None:
-            how = f"took longer than {timeout:g} seconds in one scenario"
+            how = (
+                f"took longer than {timeout:g} seconds in one scenario"
+                if running
+                else f"could not be judged within {OWN_TIMEOUT:g} seconds"
+            )
             return _lost(job, how, scenario, last, begin)
-        first = False
+        running = message["event"] == "scenario"
         match message["event"]:
             case "result":
                 return dict(message["result"])

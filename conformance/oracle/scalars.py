@@ -62,7 +62,7 @@ class Scalars:
 
     def __init__(self, graph: Graph, rows: Sequence[Mapping[str, float]], profile: Profile) -> None:
         self.graph, self.rows = graph, rows
-        self.unit = FORMATS[profile.scalars].unit + OWN
+        self.unit = Real(FORMATS[profile.scalars].unit + OWN)
         self.hypers = None if profile.hypers == "exact" else FORMATS[profile.hypers]
         self._memo: dict[Index, Scalar] = {}
 
@@ -87,7 +87,7 @@ class Scalars:
                 quotient = _longdouble(exact.numerator) / _longdouble(exact.denominator)
                 value = np.full(len(self.rows), quotient, Real)
                 dyadic = exact.denominator & (exact.denominator - 1) == 0
-                error = np.zeros_like(value) if dyadic else np.abs(value) * u
+                error = np.zeros_like(value) if dyadic else Real(u) * np.abs(value)
             case Let(_, forms):
                 return self[forms[0]]
             case Sum(terms):
