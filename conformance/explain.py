@@ -9,7 +9,17 @@ import numpy as np
 
 from . import expr
 from .formats import FORMATS
-from .lockstep import Judged, Trace, blocks, initial_state, position, program_of, worst
+from .lockstep import (
+    Judged,
+    Trace,
+    blocks,
+    failing,
+    initial_state,
+    judge,
+    position,
+    program_of,
+    worst,
+)
 from .oracle import exact
 from .oracle.judge import compare, outcomes
 from .oracle.scalars import Profile
@@ -159,6 +169,27 @@ def shifted_t(
             ):
                 return False
     return True
+
+
+def borrowed(trace: Trace, spec: Spec, variant: Mapping[str, str], profile: Profile) -> str | None:
+    """The hyperparameter whose value the later groups seem to take from the first, if one is."""
+    groups = trace.scenario.all_groups
+    for name, value in groups[0].hyper.items():
+        if all(g.hyper[name] == value for g in groups[1:]):
+            continue
+        rows = {
+            key: [replace(r, scalars={**r.scalars, name: float(value)}) for r in some]
+            for key, some in trace.rows.items()
+        }
+        if name == "lr":
+            rows = {
+                key: [replace(r, scalars={**r.scalars, "lr0": float(value)}) for r in some]
+                for key, some in rows.items()
+            }
+        other = replace(trace, rows=rows)
+        if not failing(judge(other, spec, variant, profile=profile)):
+            return name
+    return None
 
 
 def uses_t(spec: Spec, variant: Mapping[str, str]) -> list[str]:

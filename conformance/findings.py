@@ -105,8 +105,9 @@ class Explainer:
             if other == least and self._explains(answer, [trace, *traces]):
                 finding["occurrences"] += occurrences
                 return
-        answer = self._identified(kept, trace)
-        finding = self._numeric(d, small, occurrences, answer, traces)
+        lent = explain.borrowed(trace, self.spec, self.claimed, Profile()) if d.group else None
+        answer = UNEXPLAINED if lent else self._identified(kept, trace)
+        finding = self._numeric(d, small, occurrences, answer, traces, lent)
         self._known.append((least, answer, finding))
         self.findings.append(finding)
         self.answers.append(answer)
@@ -158,11 +159,17 @@ class Explainer:
         occurrences: int,
         answer: Identification,
         traces: Sequence[Trace],
+        lent: str | None,
     ) -> dict[str, Any]:
         match = answer.variant if answer.variant and answer.variant != self.claimed else None
-        shift = self._shift(traces) if answer.variant is None else None
+        shift = self._shift(traces) if answer.variant is None and lent is None else None
         where = circumstances(small, d.group, d.param)
-        summary = f"step {d.step}, {d.tensor}[{d.index}]: {self._reason(d, answer, match, shift)}"
+        reason = self._reason(d, answer, match, shift)
+        if lent is not None:
+            reason = (
+                f"{lent} of the group is ignored; the first group's value explains what is seen"
+            )
+        summary = f"step {d.step}, {d.tensor}[{d.index}]: {reason}"
         return {
             "kind": "numeric",
             "check": "free-running" if d.free else "lockstep",

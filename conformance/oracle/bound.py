@@ -26,14 +26,15 @@ What a faithful implementation may do (the class)
      the tensor precision when it meets a tensor; a scalar has one computed value in a step
   6  open a scalar sum onto a tensor, (1-a)*x = x - a*x and b*x = x - (1-b)*x, when its condition
      number is at most 3; forms that the spec writes side by side are always allowed
-  7  leave out a term whose scalar factor is zero, or compute it
+  7  leave out a term whose scalar factor is zero, or compute it as it is written
 
 Outside the class: terms that cancel on paper, ill-conditioned openings, a common tensor
 denominator, scalars computed below the precision of the profile.
 
 Outcomes are sets.  An element is *undecided* where a member of the class may overflow, divide by
 zero or leave a root's domain, and overflow counts over every sub-product of the equations but not
-through rule 4: to scale a denominator until it overflows is not faithful.  It *must be NaN* where
+through rules 3 and 4: to scale a denominator, or what it divides, until it overflows is not
+faithful.  It *must be NaN* where
 every member gives NaN (0/0, a NaN input).
 """
 
@@ -108,6 +109,11 @@ def both(a: Mask, b: Mask) -> Mask:
     return None if a is None or b is None else a & b
 
 
+def several(count: int, u: Any) -> Any:
+    """(1 + u)**count - 1 from above, for count * u < 1."""
+    return count * u * (1 + count * u)
+
+
 def somewhere(mask: NDArray[np.bool_]) -> Mask:
     return mask if mask.any() else None
 
@@ -177,9 +183,7 @@ class Factors:
                 for group in (around, inside):
                     for exponent, j in group:
                         value = self.number(j)[0]
-                        if (value == 0).any():
-                            continue
-                        k = np.minimum(np.abs(value**-exponent), 1)
+                        k = np.where(value == 0, 1, np.minimum(np.abs(value**-exponent), 1))
                         least = least * k
                         if group is inside:
                             inner = inner * k
@@ -188,7 +192,7 @@ class Factors:
 
     def _exactly(self, i: Index, x: int) -> bool:
         value, error = self.number(i)
-        return bool(value[0, 0] == x and error[0, 0] == 0)
+        return bool(((value == x) & (error == 0)).all())
 
     def _plain(self, exponent: int, i: Index) -> "Majorant | None":
         if self._exactly(i, 1):
@@ -286,14 +290,16 @@ class Bound:
         adds = max(x.terms - 1, 0)
         error = x.error
         if adds:
-            error = error + (x.size + x.error) * (adds * self.u * (1 + adds * self.u))
+            error = error + (x.size + x.error) * several(adds, self.u)
         rounds = x.steps + x.terms
         if x.steps:
             error = error + x.steps * self.eta * x.reach * x.swell
         error = error + rounds * self.own * x.size
         if x.zero is not None:
             error = np.where(x.zero, 0, error)
-        bad = ~((x.reach <= self.largest) & (error <= self.largest))
+        # roundings can lift every product and partial sum a little above its exact size
+        lifted = x.reach * (1 + 2 * rounds * self.u) + error
+        bad = ~(lifted <= self.largest)
         return error, either(x.unsafe, somewhere(bad))
 
 
@@ -462,7 +468,7 @@ class _Walk:
         if len(fs) == 1 and folded is None and not divisions and not isinstance(x, _Reciprocal):
             return x
         poles = [f.pole for f in fs if isinstance(f, _Reciprocal) and f.pole is not None]
-        relative = (1 + rounds * b.u * (1 + rounds * b.u)) * (1 + divisions * b.u) - 1
+        relative = several(rounds + divisions, b.u)
         error = x.error * (1 + relative) + x.size * relative
         unsafe, nan = x.unsafe, x.nan
         roots = [f for f in fs if f.root]
@@ -484,7 +490,7 @@ class _Walk:
         if x.terms == 0:  # a zero scalar: left out, or computed (rule 7)
             zero = np.zeros_like(b.one)
             every = np.ones((1, 1), np.bool_)
-            return Majorant(zero, zero, zero, b.one, 0, 0, True, either(unsafe, nan), nan, every)
+            return Majorant(zero, zero, zero, b.one, 0, 0, True, either(unsafe, nan), None, every)
         counted = [*factors]
         nonneg = all(f.nonneg or f.terms <= 1 for f in fs) and (folded is None or folded.nonneg)
         for e, j in dict.fromkeys(counted):
@@ -503,7 +509,17 @@ class _Walk:
             x.zero,
             swell=x.swell,
             names=x.names,
+            bare=self.scaled(fs[0].bare, folded, relative) if len(fs) == 1 else {},
         )
+
+    def scaled(
+        self, bare: dict[str, Floats], by: Majorant | None, relative: float
+    ) -> dict[str, Floats]:
+        """Bare inputs times a scalar can be factored out like the inputs themselves."""
+        if by is None:
+            return dict(bare)
+        grown = (by.size + by.error) * (1 + relative)
+        return {name: amount * grown for name, amount in bare.items()}
 
     def nonneg_of(self, exponent: int, i: Index) -> bool:
         return (self.node(i) if exponent > 0 else self.reciprocal(i)).nonneg
@@ -554,7 +570,7 @@ class _Walk:
             low > 0, error / np.where(apart > 0, apart, 1), np.maximum(high - value, value)
         )
         outside = 2 * self.scalar_factors(argument)  # rule 3: scalars outside the root
-        off = off + (value + off) * ((1 + outside) * b.u + 2 * b.own)
+        off = off + (value + off) * (several(1 + outside, b.u) + 2 * b.own)
         if x.zero is not None:
             off = np.where(x.zero, 0, off)
         return Majorant(
@@ -603,8 +619,10 @@ class _Walk:
         positive = low > 0
         low = np.where(positive, low, 1)
         value = 1 / np.where(x.value == 0, 1, x.value)
-        scaling = 4 * len(inside) if x.terms > 1 else 0  # k cast and multiplied, above and below
-        relative = error / low + (scaling + 1) * b.u + b.own
+        # k is cast and multiplied, above and below; out of a lone root or maximum, once
+        scaling = (4 if x.terms > 1 else 2) * len(inside)
+        rounding = several(scaling + 1, b.u) + b.own
+        relative = error / low * (1 + rounding) + rounding
         size = value if x.nonneg else np.abs(value)
         self.inverses[i] = _Reciprocal(
             value,
@@ -657,13 +675,15 @@ def widest(versions: list[Majorant]) -> Majorant:
         return versions[0]
     first, *others = versions
     size, error, reach = first.size, first.error, first.reach
-    unsafe = first.unsafe
+    unsafe, nan, zero = first.unsafe, first.nan, first.zero
     for x in others:
         size, error = np.maximum(size, x.size), np.maximum(error, x.error)
         reach, unsafe = np.maximum(reach, x.reach), either(unsafe, x.unsafe)
+        nan, zero = both(nan, x.nan), both(zero, x.zero)
     bare: dict[str, Floats] = {}
     for x in versions:
-        bare.update(x.bare)
+        for name, amount in x.bare.items():
+            bare[name] = np.maximum(bare[name], amount) if name in bare else amount
     return Majorant(
         first.value,
         size,
@@ -673,8 +693,8 @@ def widest(versions: list[Majorant]) -> Majorant:
         max(x.steps for x in versions),
         any(x.nonneg for x in versions),
         unsafe,
-        first.nan,
-        first.zero,
+        nan,
+        zero,
         swell=_largest(versions),
         names=frozenset().union(*(x.names for x in versions)),
         bare=bare,

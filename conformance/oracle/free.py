@@ -27,7 +27,7 @@ from .structure import folds
 Floats = NDArray[Any]
 
 BENDS = 6  # nested non-linear operations in a step, products of two inexact factors included
-RHO = 0.05  # largest relative error of an argument under which the linearisation is used
+RHO = 0.25  # largest relative error of an argument under which the linearisation is used
 
 
 def free_running(
@@ -123,12 +123,16 @@ class _Slopes:
             self.memo[i] = self.build(i)
         return self.memo[i]
 
-    def bends(self, x: Floats, d: Mapping[str, Floats]) -> None:
-        """Note the relative error of the argument of something non-linear."""
-        off = sum(
+    def off(self, d: Mapping[str, Floats]) -> Floats:
+        """How far a node with slopes ``d`` may be off."""
+        return sum(
             (np.abs(v) * self.total[n] for n, v in d.items() if n in self.total),
             np.zeros_like(self.rho),
         )
+
+    def bends(self, x: Floats, d: Mapping[str, Floats]) -> None:
+        """Note the relative error of the argument of something non-linear."""
+        off = self.off(d)
         relative = np.where(off == 0, 0, off / np.where(x == 0, 1, np.abs(x)))
         relative = np.where((x == 0) & (off > 0), np.inf, relative)
         self.rho = np.maximum(self.rho, relative)
@@ -152,11 +156,12 @@ class _Slopes:
                 return value, slope
             case Product(factors):
                 value, slope = np.ones_like(self.rho), {}
+                curved = sum(bool(self.node(j)[1]) for _, j in factors) > 1
                 for exponent, j in factors:
                     x, d = self.node(j)
+                    if d and (curved or exponent < 0):
+                        self.bends(x, d)
                     if exponent < 0:
-                        if d:
-                            self.bends(x, d)
                         value = value / x
                         slope = {
                             n: (slope.get(n, 0) - value * d.get(n, 0)) / x for n in {*slope, *d}
@@ -175,7 +180,10 @@ class _Slopes:
                 (x, d), (y, e) = self.node(j), self.node(k)
                 left = x >= y
                 names = {*d, *e}
-                # on a straddle both slopes are possible: their larger magnitude covers either
+                apart = np.abs(x - y) > self.off(d) + self.off(e)
+                equal = (x == y) & (self.off(d) == 0) & (self.off(e) == 0)
+                # where either may win the slope is open, and the element undecided
+                self.rho = np.where(apart | equal, self.rho, np.inf)
                 return np.maximum(x, y), {
                     n: np.where(left, d.get(n, 0), e.get(n, 0)) for n in names
                 }

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from optconform.errors import SpecError
 from optconform.formats import FORMATS, Format
+from optconform.oracle.free import free_running
 from optconform.oracle.judge import Judgement, Steps, compare, outcomes
 from optconform.oracle.scalars import Profile
 from optconform.spec import Program, Spec, program
@@ -304,7 +306,7 @@ def judge(
                     float(j.ratio[r, e]),
                     float(steps.observed[name][r, e]),
                     {k: float(x[r, e]) for k, x in steps.start.items()},
-                )  # fmt: skip
+                )
             )
     return holes
 
@@ -332,6 +334,56 @@ def attack(
     return tallies, holes
 
 
+def attack_free(
+    name: str, fmt: Format, *, wild: bool, programs: int, width: int, seed: int,
+    habits: Habits | None = None,
+) -> tuple[dict[str, Tally], list[Hole]]:  # fmt: skip
+    """The same against the oracle that cannot see the state: only ``p`` is compared."""
+    spec = load(name)
+    tallies: dict[str, Tally] = collections.defaultdict(Tally)
+    holes: list[Hole] = []
+    for k in range(programs):
+        rng = np.random.default_rng((seed, SPECS.index(name), k, 1))
+        state: dict[str, Array] = {}
+        runs: list[tuple[Job, Steps, Array]] = []
+        for job in jobs(spec, rng, wild, width, fmt):
+            if runs:
+                job = Job(job.program, job.rows, state, job.grads)
+            faithful = Faithful(job.program, job.rows, fmt, rng, habits=habits)
+            steps, excused, state = run(faithful, job)
+            runs.append((job, steps, excused))
+        line = [(job, r) for job, _, _ in runs for r in range(len(job.rows))]
+        outcomes_of_p = free_running(
+            [job.program for job, _ in line], [job.rows[r] for job, r in line],
+            runs[0][0].start, [job.grads[r] for job, r in line], fmt=fmt, profile=Profile(),
+        )  # fmt: skip
+        seen = np.concatenate([s.observed["p"] for _, s, _ in runs])
+        before = np.concatenate([s.start["p"] for _, s, _ in runs])
+        forgiven = np.logical_or.accumulate(np.concatenate([e for _, _, e in runs]))
+        for r, outcome in enumerate(outcomes_of_p):
+            j = compare(outcome, seen[r : r + 1], before[r : r + 1])
+            failed = tallies["p"].add(j, forgiven[r : r + 1])
+            if failed.any():
+                e = int(np.argmax(np.where(failed, j.ratio, 0)))
+                job, row = line[r]
+                begin = {n: float(x[e]) for n, x in runs[0][0].start.items()}
+                given = {f"grad{q}": float(o.grads[i][e]) for q, (o, i) in enumerate(line[: r + 1])}
+                holes.append(
+                    Hole(
+                        job,
+                        row,
+                        "p",
+                        e,
+                        float(outcome.value[0, e]),
+                        float(outcome.error[0, e]),
+                        float(j.ratio[0, e]),
+                        float(seen[r, e]),
+                        begin | given,
+                    )
+                )
+    return tallies, holes
+
+
 def report(title: str, tallies: Mapping[str, Tally]) -> str:
     lines = []
     for output, t in tallies.items():
@@ -352,6 +404,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--spec", choices=SPECS, action="append")
     parser.add_argument("--wild", action="store_true", help="extreme settings and values")
     parser.add_argument("--stochastic", action="store_true", help="round up or down at random")
+    parser.add_argument("--free", action="store_true", help="attack the free-running oracle")
     parser.add_argument("--bold", action="store_true", help="multiply out terms that vanish")
     parser.add_argument("--programs", type=int, default=100, help="for each spec")
     parser.add_argument("--width", type=int, default=400, help="elements of the tensors")
@@ -360,10 +413,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     began, checks, found = time.perf_counter(), 0, 0
     for name in args.spec or SPECS:
-        tallies, holes = attack(
-            name, FORMATS[args.dtype], wild=args.wild, programs=args.programs,
-            width=args.width, seed=args.seed, stochastic=args.stochastic, bold=args.bold,
-        )  # fmt: skip
+        fmt = FORMATS[args.dtype]
+        size: dict[str, int] = {k: getattr(args, k) for k in ("programs", "width", "seed")}
+        if args.free:
+            tallies, holes = attack_free(name, fmt, wild=args.wild, **size)
+        else:
+            tallies, holes = attack(
+                name, fmt, wild=args.wild, stochastic=args.stochastic, bold=args.bold, **size
+            )
         kind = "wild" if args.wild else "natural"
         print(report(f"{args.dtype} {kind} {name}", tallies), flush=True)
         for hole in holes[: args.show]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from optconform.errors import SpecError
 from optconform.formats import FORMATS, Format
 from optconform.oracle.judge import Steps, compare, outcomes

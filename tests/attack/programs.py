@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from optconform.expr import (
     Absolute,
     Const,
@@ -450,17 +451,22 @@ class Faithful:
             else:
                 new = [self.over(self.expand(j))]
             many = len(new) * len(terms) > MANY
+            if len(new) > 1 and not self.bold:
+                # what a zero scalar multiplies is left out or stays as written, see bold
+                new = [x for x in new if not self.vanishes(x, every=True)] or new[:1]
+                many = many or any(self.vanishes(x, every=False) for x in new)
             if len(new) > 1 and self.graph.scalar[j]:  # opened, which is to distribute it
                 new = [Term(1, self.flat(j))] if many else new
             elif len(new) > 1 and (many or not self.chance(self.habits.distribute)):
                 new = [Term(1, (), ((1, Poly(tuple(new))),))]
-            elif len(new) > 1:  # what a zero scalar multiplies is not multiplied out, see bold
-                new = [x for x in new if self.bold or not self.vanishes(x)] or new[:1]
             terms = [x.times(y) for x in terms for y in new]
         return [self.rescaled(self.shared(x)) for x in terms]
 
-    def vanishes(self, x: Term) -> bool:
-        return any(e > 0 and not self.everywhere(a, lambda v: v != 0) for e, a in x.scalars)
+    def vanishes(self, x: Term, *, every: bool) -> bool:
+        """Whether a scalar above is zero, in every row or in one."""
+        above = [a for e, a in x.scalars if e > 0]
+        zero = [any(self.number(a, row) == 0 for a in above) for row in range(len(self.rows))]
+        return all(zero) if every else any(zero)
 
     def over(self, terms: list[Term]) -> Term:
         """One over a sum; a single term is inverted factor by factor."""
@@ -486,7 +492,8 @@ class Faithful:
                 x = x.without(s)
             out = [(e / 2, a) for e, a in positive]
             inside = [x]
-        return Term(1, tuple(out), ((1, Rooted(Poly(tuple(inside)), node)),))
+        root = Rooted(Poly(tuple(inside)), node)
+        return Term(1, tuple(out), ((1, root),), scaled=bool(out))
 
     def shared(self, x: Term) -> Term:
         """The square of a root is its inside; two roots of one product may be one."""
@@ -739,7 +746,7 @@ def _under_root(y: Expression) -> list[Scalar]:
 
 
 def _scaled(y: Expression, by: Scalar) -> Expression:
-    """A denominator times a scalar, which goes to every term and, where it clears one, into roots."""
+    """A denominator times a scalar: on every term or, where it clears one, inside the root."""
     exponent, atom = by
     match y:
         case Poly(terms):

@@ -1,0 +1,84 @@
+"""``optconform identify``: the variant that a target follows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+WRONG = "tests/subjects/wrong.py"
+
+CASES: dict[str, dict[str, str]] = {
+    f"{WRONG}:SGD": {},
+    f"{WRONG}:Adam": {},
+    f"{WRONG}:EpsInside": {"eps": "inside"},
+    f"{WRONG}:NoBiasCorrection": {"bias_correction": "none"},
+    f"{WRONG}:L2InPlaceOfDecoupled": {"decay": "l2"},
+    f"{WRONG}:SgdLrInBuffer": {"momentum": "lr-in-buffer"},
+    f"{WRONG}:RmspropEpsInside": {"eps": "inside"},
+    f"{WRONG}:ThreeMistakes": {
+        "decay": "decoupled-no-lr", "eps": "inside", "bias_correction": "second-only",
+    },
+}  # fmt: skip
+
+
+def identify(tmp: Path, *arguments: object) -> tuple[int, dict[str, Any], str]:
+    out = tmp / "answer.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "optconform.cli", "identify", *map(str, arguments), "--json", out],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stderr == ""
+    return done.returncode, json.loads(out.read_text()), done.stdout
+
+
+@pytest.mark.parametrize("target", CASES)
+def test_the_variant_is_found(target: str, tmp_path: Path) -> None:
+    status, answer, said = identify(tmp_path, target, "--examples", 30)
+    assert {
+        "spec", "variant", "aliases", "profile", "unique", "accepted", "rejected",
+    } <= set(answer)  # fmt: skip
+    assert answer["variant"] == CASES[target]
+    assert answer["unique"] is True
+    assert answer["profile"] == {"scalars": "float64", "hypers": "exact"}
+    assert answer["variant"] in answer["accepted"]
+    assert answer["variant"] not in answer["rejected"]
+    assert len(answer["accepted"]) == 1 + len(answer["aliases"])
+    assert len(answer["rejected"]) > 50
+    assert all(f"{axis} = {value}" in said for axis, value in CASES[target].items())
+    assert status == 0
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_torch_follows_the_specs(name: str, tmp_path: Path) -> None:
+    _, answer, _ = identify(tmp_path, f"torch.optim:{name}", "--examples", 20)
+    paths = {a["implementation"]: a for a in answer["implementations"]}
+    assert {f"torch.optim:{name}[{path}]" for path in ("single", "foreach", "fused")} <= set(paths)
+    for path in ("single", "foreach"):
+        assert paths[f"torch.optim:{name}[{path}]"]["variant"] == {}
+        assert paths[f"torch.optim:{name}[{path}]"]["unique"] is True
+
+
+def test_what_no_variant_explains_is_said(tmp_path: Path) -> None:
+    status, answer, said = identify(tmp_path, f"{WRONG}:Beta2Off")
+    assert status == 1
+    assert answer["variant"] is None
+    assert answer["unique"] is False
+    assert answer["accepted"] == []
+    assert "v ←" in said
+
+
+def test_a_profile_is_found(tmp_path: Path) -> None:
+    status, answer, _ = identify(tmp_path, f"{WRONG}:SloppyScalars")
+    assert status == 0
+    assert answer["variant"] == {}
+    assert answer["profile"] == {"scalars": "float32", "hypers": "exact"}

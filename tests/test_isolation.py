@@ -1,0 +1,146 @@
+"""Subjects that crash, hang, talk or lie about their surroundings: nobody else's result suffers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+Result = dict[str, Any]
+
+CRASHES = {
+    "RaisesInInit": "no optimizer today",
+    "RaisesInStep3": "the third step is too much",
+    "RaisesOddly": "",
+    "Hangs": "5 seconds",
+    "Exits": "exit status 3",
+    "KillsItself": "SIGKILL",
+    "Segfaults": "SIGSEGV",
+    "RaisesSystemExit": "enough",
+    "RaisesKeyboardInterrupt": "",
+    "DeletesGroups": "param_groups",
+    "ShrinksParameters": "",
+}
+"""Hostile subjects and what the finding must say."""
+
+CONFORM = ("SGD", "Talks", "ChangesDefaultDtype")
+BREACHES = {"MutatesGradient": "gradient-untouched", "TouchesNone": "none-gradient"}
+
+
+def check(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "optconform.cli", "check", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+def hostile(name: str) -> str:
+    return f"tests/subjects/hostile.py:{name}"
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, list[Result]]:
+    """Everybody in one run, a faithful subject last."""
+    out = tmp_path_factory.mktemp("hostile") / "record.json"
+    names = [*CRASHES, *CONFORM, *BREACHES, "ReturnsNan"]
+    done = check(
+        *map(hostile, names), "tests/subjects/faithful.py:SGD", "--timeout", 5,
+        "--dtype", "float32", "--examples", 12, "--json", out,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    results = json.loads(out.read_text())["results"]
+    order = [f"hostile.py:{n}" for n in names] + ["faithful.py:SGD"]
+    assert [r["implementation"] for r in results] == order
+    return done.stdout, done.stderr, results
+
+
+@pytest.fixture(scope="module")
+def results(outcome: tuple[str, str, list[Result]]) -> dict[str, Result]:
+    return {r["implementation"].removeprefix("hostile.py:"): r for r in outcome[2]}
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_a_crash_is_a_finding(results: dict[str, Result], name: str) -> None:
+    result = results[name]
+    assert result["verdict"] == "error"
+    crashes = [f for f in result["findings"] if f["kind"] == "crash"]
+    assert crashes
+    for finding in crashes:
+        assert finding["check"] == "run"
+        assert CRASHES[name] in finding["summary"]
+        assert "\n" not in finding["summary"]
+        assert finding["scenario"]["spec"] == "sgd"
+        assert f"_module.{name}" in finding["repro"]
+
+
+def test_one_mistake_is_one_finding(results: dict[str, Result]) -> None:
+    crashes = [f for f in results["ShrinksParameters"]["findings"] if f["kind"] == "crash"]
+    assert len(crashes) <= 3, [f["summary"] for f in crashes]
+
+
+def test_nan_diverges(results: dict[str, Result]) -> None:
+    result = results["ReturnsNan"]
+    assert result["verdict"] == "diverges"
+    assert {f["observed"] for f in result["findings"]} == {"nan"}
+    assert {f["variant_match"] and str(f["variant_match"]) for f in result["findings"]} == {None}
+
+
+@pytest.mark.parametrize("name", BREACHES)
+def test_a_breach_of_contract_is_a_finding(results: dict[str, Result], name: str) -> None:
+    assert results[name]["verdict"] == "diverges"
+    (finding,) = results[name]["findings"]
+    assert (finding["kind"], finding["check"]) == ("contract", BREACHES[name])
+
+
+@pytest.mark.parametrize("name", [*CONFORM, "faithful.py:SGD"])
+def test_the_others_keep_their_results(results: dict[str, Result], name: str) -> None:
+    assert results[name]["verdict"] == "conforms", results[name]["findings"]
+    assert results[name]["checks"]["scenarios"] == 12
+    assert results[name]["checks"]["total"] > 1000
+
+
+def test_subjects_do_not_talk_to_the_terminal(outcome: tuple[str, str, list[Result]]) -> None:
+    for text in outcome[:2]:
+        assert "xxxx" not in text
+        assert "yyyy" not in text
+        assert "zzzz" not in text
+        assert "Traceback" not in text
+
+
+def test_a_subject_cannot_spoil_its_process_for_the_next(tmp_path: Path) -> None:
+    """It replaces Tensor.lerp_ for good; the next subject, which uses it, is right all the same."""
+    out = tmp_path / "record.json"
+    check(
+        hostile("PoisonsTorch"), "tests/subjects/faithful.py:Lerp", "--jobs", 1,
+        "--dtype", "float32", "--examples", 8, "--json", out,
+    )  # fmt: skip
+    results = json.loads(out.read_text())["results"]
+    assert [r["verdict"] for r in results] == ["conforms", "conforms"]
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Two folders with a subject.py each, and a helper.py each that it imports."""
+    text = (ROOT / "tests/subjects/faithful.py").read_text()
+    for folder, sign in (("one", "-"), ("two", "+")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper.py").write_text(f"SIGN = {sign}1\n")
+        (tmp_path / folder / "subject.py").write_text(
+            text.replace("import torch\n", "import torch\nfrom helper import SIGN\n").replace(
+                "p.add_(g, alpha=-lr)", "p.add_(g, alpha=SIGN * lr)"
+            )
+        )
+    out = tmp_path / "record.json"
+    check(
+        tmp_path / "one/subject.py:SGD", tmp_path / "two/subject.py:SGD", "--jobs", 1,
+        "--dtype", "float32", "--examples", 8, "--json", out,
+    )  # fmt: skip
+    results = json.loads(out.read_text())["results"]
+    assert [r["verdict"] for r in results] == ["conforms", "diverges"]

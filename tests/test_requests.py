@@ -1,0 +1,207 @@
+"""Requests that cannot be carried out: one clear line, exit status 2, nothing written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SUBJECTS = "tests/subjects"
+SGD = f"{SUBJECTS}/wrong.py:SGD"
+
+GOOD = """\
+name = "toy"
+title = "Toy"
+cite = "nobody"
+[hyper]
+lr = { default = 0.1, domain = "[0, inf)" }
+[state]
+m = { init = 0 }
+[step]
+m = "m + grad"
+p = "p - lr * m"
+"""
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "optconform.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def refused(*arguments: object) -> str:
+    """The one line that a refused request prints."""
+    done = command(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("optconform: ")
+    assert done.stderr.endswith("\n")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["torch.optim:NoSuch"], "NoSuch"),
+        (["torch.optim:"], "torch.optim:"),
+        ([":Adam"], ":Adam"),
+        (["torch.optim.nothere:Adam"], "nothere"),
+        (["torch:Tensor"], "--spec"),
+        (["torch:pi", "--spec", "sgd"], "pi"),
+        (["nolibrary"], "nolibrary"),
+        (["nomodule:Adam"], "nomodule"),
+        ([f"{SUBJECTS}/missing.py:Adam"], "missing.py"),
+        ([f"{SUBJECTS}:Adam"], "subjects"),
+        ([f"{SUBJECTS}/wrong.py:NoSuch"], "NoSuch"),
+        ([f"{SUBJECTS}/raises_on_import.py:Adam"], "not ready"),
+        ([f"{SUBJECTS}/exits_on_import.py:Adam"], "exit status 7"),
+        ([SGD, "--spec", "nospec"], "nospec"),
+        ([SGD, "--spec", "nospec.toml"], "nospec.toml"),
+        ([SGD, "--variant", "noaxis=inside"], "noaxis"),
+        ([SGD, "--variant", "decay=novalue"], "novalue"),
+        ([SGD, "--variant", "decay"], "AXIS=VALUE"),
+        ([SGD, "--variant", "decay_order=after"], "needs decay"),
+        ([SGD, "--dtype", "float8"], "float8"),
+        ([SGD, "--hyper", "nohyper=1"], "nohyper"),
+        ([SGD, "--hyper", "lr=-1"], "domain"),
+        ([SGD, "--hyper", "lr=1e999"], "domain"),
+        ([SGD, "--hyper", "lr=__import__('os')"], "literal"),
+        ([SGD, "--hyper", "lr='a'"], "number"),
+        ([SGD, "--hyper", "lr=True"], "number"),
+        ([SGD, "--hyper", "nesterov=1"], "nesterov"),
+        ([SGD, "--hyper", "lr"], "NAME=VALUE"),
+        ([SGD, "--hyper", "nesterov=True", "--hyper", "momentum=0"], "requires"),
+        ([f"{SUBJECTS}/wrong.py:Adam", "--hyper", "betas=0.9"], "betas"),
+        ([f"{SUBJECTS}/wrong.py:Adam", "--hyper", "betas=(0.9, 1)"], "domain"),
+        ([SGD, "--examples", "0"], "examples"),
+        ([SGD, "--timeout", "0"], "timeout"),
+        ([SGD, "--seed", "x"], "seed"),
+        ([SGD, "--nooption"], "nooption"),
+        ([], "TARGET"),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
+def test_a_bad_request_is_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
+    assert said in refused("check", *arguments, "--json", tmp_path / "record.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--json", "--html", "--markdown"])
+def test_an_output_must_have_a_folder(option: str, tmp_path: Path) -> None:
+    assert "nofolder" in refused("check", SGD, option, tmp_path / "nofolder" / "out")
+    assert "folder" in refused("check", SGD, option, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_identify_and_show_refuse_alike(tmp_path: Path) -> None:
+    out = ("--json", tmp_path / "answer.json")
+    assert "NoSuch" in refused("identify", "torch.optim:NoSuch", *out)
+    assert "nohyper" in refused("identify", SGD, "--hyper", "nohyper=1", *out)
+    assert "nofolder" in refused("identify", SGD, "--json", tmp_path / "nofolder" / "a.json")
+    assert "nospec" in refused("show", "nospec")
+    assert "noaxis" in refused("show", "adam", "--variant", "noaxis=x")
+    assert "nothing" in refused("list", "nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- spec files ------------------------------------------------------------------------------
+
+
+def test_the_good_spec_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "toy.toml"
+    path.write_text(GOOD)
+    done = command("show", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Toy" in done.stdout
+
+
+LINE = 'm = "m + grad"'
+
+
+def with_line(line: str) -> str:
+    assert LINE in GOOD
+    return GOOD.replace(LINE, line)
+
+
+BAD = {
+    "unknown name": (with_line('m = "m + gard"'), "gard"),
+    "cycle": (with_line(f'a = "b + 1"\nb = "a + 1"\n{LINE}'), "cycle"),
+    "use before definition": (with_line(f'{LINE}\na = "late"\nlate = "m"'), "before"),
+    "call": (with_line('m = "exp(m) + grad"'), "exp"),
+    "import": (with_line('''m = "__import__('os').getpid()"'''), "not"),
+    "attribute": (with_line('m = "m.real + grad"'), "m.real"),
+    "subscript": (with_line('m = "m[0] + grad"'), "m[0]"),
+    "lambda": (with_line('m = "(lambda: grad)()"'), "not"),
+    "wrong number of arguments": (with_line('m = "sqrt(m, grad)"'), "sqrt"),
+    "no expression": (with_line('m = "m +"'), "m +"),
+    "very deep": (with_line(f'm = "{"(" * 900}m{")" * 900}"'), "equation m"),
+    "power of a tensor": (with_line('m = "grad**m"'), "power"),
+    "condition over a tensor": (with_line('m = "m if grad > 0 else grad"'), "grad"),
+    "assigns a hyperparameter's name": (with_line(f'grad = "p"\n{LINE}'), "grad"),
+    "bad domain": (GOOD.replace("[0, inf)", "[0; inf)"), "domain"),
+    "turned domain": (GOOD.replace("[0, inf)", "[1, 0]"), "domain"),
+    "default outside the domain": (GOOD.replace("0.1", "-0.1"), "domain"),
+    "default no number": (GOOD.replace("0.1", "'a'"), "default"),
+    "missing p": (GOOD.replace("p = ", "q = "), "p"),
+    "unassigned state": (GOOD.replace(LINE, "").replace("lr * m", "lr * grad"), "state m"),
+    "missing name": (GOOD.replace('name = "toy"\n', ""), "name"),
+    "unknown key": ("colour = 'red'\n" + GOOD, "colour"),
+    "unknown key below": (GOOD.replace("init = 0", "init = 0, size = 2"), "size"),
+    "table expected": (GOOD.replace("[hyper]", "[[hyper]]"), "hyper"),
+    "extends the unknown": ('extends = "nospec"\n' + GOOD, "nospec"),
+    "not TOML": ("name = = 3\n", "TOML"),
+    "empty": ("", "name"),
+    "a number for an equation": (with_line("m = 3"), "m"),
+    "variant without effect": (GOOD + '[variant.eps.none]\nm = "m"\n', "effect"),
+    "variant with an unknown name": (
+        GOOD + '[variant.a]\nx = { effect = "e" }\ny = { effect = "e", m = "zz" }\n',
+        "zz",
+    ),
+    "default that is no variant": (GOOD + '[default]\neps = "inside"\n', "eps"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_spec_is_refused(name: str, tmp_path: Path) -> None:
+    text, said = BAD[name]
+    path = tmp_path / "toy.toml"
+    path.write_text(text)
+    line = refused("show", path)
+    assert said in line
+    assert "toy" in line
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_spec_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.toml", tmp_path / "other.toml"
+    one.write_text(f'extends = "{other}"\n' + GOOD)
+    other.write_text(f'extends = "{one}"\n' + GOOD)
+    assert "extends itself" in refused("show", one)
+    one.write_text(f'extends = "{one}"\n' + GOOD)
+    assert "extends itself" in refused("show", one)
+
+
+def test_a_spec_must_be_a_text_file(tmp_path: Path) -> None:
+    folder, binary = tmp_path / "folder.toml", tmp_path / "binary.toml"
+    folder.mkdir()
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "folder.toml" in refused("show", folder)
+    assert "binary.toml" in refused("show", binary)
+    assert "missing.toml" in refused("show", tmp_path / "missing.toml")
+
+
+def test_check_refuses_a_bad_spec_before_it_starts(tmp_path: Path) -> None:
+    path = tmp_path / "toy.toml"
+    path.write_text(BAD["cycle"][0])
+    line = refused("check", SGD, "--spec", path, "--json", tmp_path / "record.json")
+    assert "cycle" in line
+    assert list(tmp_path.iterdir()) == [path]
