@@ -3,6 +3,7 @@ cannot be carried out (one clear line, no traceback)."""
 
 import ast
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -321,17 +322,18 @@ def _tell(made: Mapping[str, Any]) -> None:
         )
     wide = Console(highlight=False, width=max(console.width, 160))
     wide.print(table, crop=False)
-    shown: dict[tuple[str, str, str], list[str]] = {}
+    # what differs between dtypes in its numbers alone is told once
+    shown: dict[tuple[str, str, str], tuple[str, dict[str, None]]] = {}
     for r in made["results"]:
-        for f in r["findings"]:
-            shown.setdefault((r["implementation"], f["kind"], f["summary"]), []).append(r["dtype"])
-        if r["message"] and not r["findings"]:
-            shown.setdefault((r["implementation"], r["verdict"], r["message"]), []).append(
-                r["dtype"]
-            )
+        told = [(f["kind"], f["summary"]) for f in r["findings"]]
+        if r["message"] and not told:
+            told = [(r["verdict"], r["message"])]
+        for kind, summary in told:
+            key = (r["implementation"], kind, re.sub(r"[0-9.e+-]+", "#", summary))
+            shown.setdefault(key, (summary, {}))[1][r["dtype"]] = None
     if shown:
         console.print()
-    for (name, kind, summary), where in shown.items():
+    for (name, kind, _), (summary, where) in shown.items():
         console.print(f"{name} ({', '.join(where)}): {kind}: {summary}", markup=False)
     checks = sum(r["checks"].get("total", 0) for r in made["results"])
     undecided = sum(r["checks"].get("undecided", 0) for r in made["results"])

@@ -9,7 +9,7 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 
 from . import explain
-from .explain import diagnose
+from .explain import diagnoses
 from .findings import UNEXPLAINED, Explainer, Key, circumstances, failure_key
 from .formats import EXTENDED
 from .identify import Identification
@@ -24,7 +24,7 @@ from .strategies import scenarios
 Emit = Callable[[dict[str, Any]], None]
 """Tells the outside what goes on, so that nothing is lost when the subject kills the process."""
 
-SLOW_EXAMPLES = 1  # scenarios for an implementation that takes seconds to start
+SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
 KEPT_TRACES = 6  # failing traces kept for identification, per class of failure
 
 CHECKS = {
@@ -198,12 +198,12 @@ class Examination:
         for check, *where in trace.broken:
             self.broken.setdefault(check, (scenario, (where[0], where[1], where[2])))
         if failing(judged):
-            d = diagnose(trace, self.spec, self.claimed, Profile(), judged)
-            assert d is not None
-            key = failure_key(d, scenario)
-            first_seen = self.failures.get(key, (scenario, (d.step, d.group, d.param, d.index), 0))
-            self.failures[key] = (*first_seen[:2], first_seen[2] + 1)
-            self._keep(key, trace, judged)
+            for d in diagnoses(trace, self.spec, self.claimed, Profile(), judged):
+                key = failure_key(d, scenario)
+                focus = (d.step, d.group, d.param, d.index)
+                first_seen = self.failures.get(key, (scenario, focus, 0))
+                self.failures[key] = (*first_seen[:2], first_seen[2] + 1)
+                self._keep(key, trace, judged)
         elif len(self.passing) < 2:
             self.passing.append(trace)
         self.emit({"event": "progress", "counts": self._checks()})

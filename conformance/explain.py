@@ -53,29 +53,38 @@ class Diagnosis:
     free: bool
 
 
-def diagnose(
+def diagnoses(
     trace: Trace, spec: Spec, variant: Mapping[str, str], profile: Profile, judged: list[Judged]
-) -> Diagnosis | None:
-    """The diagnosis of a trace, or None when nothing failed."""
-    places: list[tuple[int, int, Judged, str, tuple[int, int]]] = []
+) -> list[Diagnosis]:
+    """One diagnosis for each output that fails, the earliest first; empty when nothing failed.
+
+    In lockstep every step is judged from the subject's own state, so failures of different outputs
+    are different faults, unless one equation only hands on another's result: an output that is
+    right given the state that was observed is left out, if any is wrong without that excuse.
+    """
+    places: dict[str, tuple[int, int, Judged, tuple[int, int]]] = {}
     for part in judged:
         for order, (name, judgement) in enumerate(part.outputs.items()):
             at = worst(judgement)
             if at is not None:
                 step = part.block.place.steps[at[0]]
-                places.append((step, order, part, name, at))
-    if not places:
-        return None
-    earliest = min(p[0] for p in places)
-    first = sorted((p for p in places if p[0] == earliest), key=lambda p: p[1])
-    _, _, part, name, at = first[0]
-    if trace.visible and len(first) > 1:
-        # an output downstream of a wrong state fails too; prefer what fails even from the
-        # observed state, unless nothing does
-        for _, _, other, other_name, other_at in first:
-            if _fails_alone(trace, other, other_name, profile):
-                part, name, at = other, other_name, other_at
-                break
+                if name not in places or step < places[name][0]:
+                    places[name] = (step, order, part, at)
+    found = sorted(places.items(), key=lambda p: p[1][:2])
+    if trace.visible and len(found) > 1:
+        alone = [p for p in found if _fails_alone(trace, p[1][2], p[0], profile)]
+        found = alone or found
+    return [_diagnosis(trace, spec, variant, part, name, at) for name, (_, _, part, at) in found]
+
+
+def _diagnosis(
+    trace: Trace,
+    spec: Spec,
+    variant: Mapping[str, str],
+    part: Judged,
+    name: str,
+    at: tuple[int, int],
+) -> Diagnosis:
     judgement = part.outputs[name]
     step, group, param, index = position(part.block, at)
     row = part.block.steps

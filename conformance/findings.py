@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import explain
-from .explain import Diagnosis, diagnose
+from .explain import Diagnosis, diagnoses
 from .identify import Identification, accepted, identify
 from .implementation import Implementation, Unsupported, one_line
 from .lockstep import Trace, judge, run
@@ -84,16 +84,14 @@ class Explainer:
         """A class of numeric failures; ``kept`` holds traces of it, with how mixed they are."""
 
         def fails(candidate: Scenario) -> Focus | None:
-            again = self._again(candidate)
+            again = self._again(candidate, key)
             if again is None or not again[1].confirmed:
                 return None
             d = again[1]
-            if d.equation != key[0] or key[1] not in (_seen(d), "any"):
-                return None
             return d.step, d.group, d.param, d.index
 
         small = minimise(scenario, focus, fails, self.spec, budget=self._budget(150))
-        again = self._again(small)
+        again = self._again(small, key)
         if again is None:
             self.findings.append(self._unsteady(scenario, key, occurrences))
             self.answers.append(UNEXPLAINED)
@@ -107,19 +105,28 @@ class Explainer:
                 return
         lent = explain.borrowed(trace, self.spec, self.claimed, Profile()) if d.group else None
         answer = UNEXPLAINED if lent else self._identified(kept, trace)
+        for other, known, finding in self._known:
+            if other == least and (known.variant, known.profile) == (
+                answer.variant,
+                answer.profile,
+            ):
+                finding["occurrences"] += occurrences
+                return
         finding = self._numeric(d, small, occurrences, answer, traces, lent)
         self._known.append((least, answer, finding))
         self.findings.append(finding)
         self.answers.append(answer)
 
-    def _again(self, scenario: Scenario) -> tuple[Trace, Diagnosis] | None:
-        """Run a scenario once more; its trace and diagnosis when it fails."""
+    def _again(self, scenario: Scenario, key: Key) -> tuple[Trace, Diagnosis] | None:
+        """Run a scenario once more; its trace and diagnosis when it fails in the same way."""
         trace = self._run(scenario)
         if trace is None or trace.crash is not None:
             return None
         judged = judge(trace, self.spec, self.claimed, profile=Profile())
-        d = diagnose(trace, self.spec, self.claimed, Profile(), judged)
-        return None if d is None else (trace, d)
+        for d in diagnoses(trace, self.spec, self.claimed, Profile(), judged):
+            if d.equation == key[0] and key[1] in (_seen(d), "any"):
+                return trace, d
+        return None
 
     def _run(self, scenario: Scenario) -> Trace | None:
         self.emit({"event": "scenario", "scenario": to_json(scenario)})

@@ -7,7 +7,7 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 
 from .examine import SLOW_EXAMPLES, Settings
-from .explain import diagnose
+from .explain import diagnoses
 from .identify import Variant, accepted, lattice, same_formula
 from .implementation import Implementation, Unsupported, one_line
 from .lockstep import Trace, judge, run
@@ -102,8 +102,8 @@ def _in_words(left: list[Variant], aliases: list[Variant], count: int) -> str:
 
 def _first_fault(traces: list[Trace], spec: Spec) -> str:
     for trace in traces:
-        d = diagnose(trace, spec, {}, Profile(), judge(trace, spec, {}, profile=Profile()))
-        if d is not None:
+        judged = judge(trace, spec, {}, profile=Profile())
+        for d in diagnoses(trace, spec, {}, Profile(), judged)[:1]:
             text = equation_text(spec, {}, d.equation)
             return f"no variant explains it; the first equation at fault is {text}"
     return "no variant explains all runs together"
