@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,8 +215,11 @@ def check(
     if spec_option is not None:
         _claimable(load(spec_option), claimed, fixed)
     todo: list[Job] = []
-    for target in targets:
-        for which, found in enumerate(list_target(target, spec_option)):
+    processes = jobs or os.cpu_count() or 1
+    with ThreadPoolExecutor(processes) as pool:
+        listed = list(pool.map(lambda t: list_target(t, spec_option), targets))
+    for target, implementations in zip(targets, listed, strict=True):
+        for which, found in enumerate(implementations):
             spec = load(found["spec"])
             _claimable(spec, claimed, fixed)
             todo += [
@@ -236,7 +240,7 @@ def check(
                 for dtype in wanted
             ]
     begin = time.monotonic()
-    results = _run(todo, jobs or os.cpu_count() or 1, timeout)
+    results = _run(todo, processes, timeout)
     made = record(
         results,
         {
@@ -258,11 +262,7 @@ def check(
 def _claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value]) -> None:
     spec.variant(variant)
     spec.check_hypers(hypers)
-    if not spec.admissible({**spec.defaults, **hypers}) and any(
-        not spec.admissible({**spec.defaults, **hypers, n: v})
-        for n, v in (("momentum", 0.9),)
-        if n in spec.hypers and n not in hypers
-    ):
+    if not spec.satisfiable(hypers):
         raise RequestError(f"spec {spec.name} requires {' and '.join(spec.requires)}")
 
 

@@ -1,6 +1,7 @@
 """One cell of a report: an implementation, a spec and a dtype, from drawn scenarios to a result."""
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,7 @@ CHECKS = {
     "free-running": "every parameter after every step, where the state cannot be seen",
     "none-gradient": "a parameter without a gradient, and its state, stay as they are",
     "gradient-untouched": "the step leaves the gradients as they were",
+    "reload": "a state dict that is saved and loaded gives parameters and state back",
     "run": "the subject neither raises nor hangs nor ends its process",
     "determinism": "a scenario that failed fails again",
 }
@@ -190,7 +192,9 @@ class Examination:
         for name, n in explain.regimes(judged, scenario).items():
             self.regimes[name] = self.regimes.get(name, 0) + n
         if trace.crash is not None:
-            kind = f"{type(trace.crash).__name__}: {one_line(trace.crash)}"
+            # one fault, one finding: the message may quote sizes and values
+            frames = traceback.extract_tb(trace.crash.__traceback__)
+            kind = f"{type(trace.crash).__name__} {frames[-1].filename}:{frames[-1].lineno}"
             known = self.crashes.get(kind)
             count = known[3] + 1 if known else 1
             first = known[:3] if known else (scenario, trace.crash, trace.crash_step)

@@ -22,6 +22,7 @@ Key = tuple[str, str, str]
 CONTRACTS = {
     "none-gradient": "a parameter or its state changed although its gradient is None",
     "gradient-untouched": "the step changed the gradient that it was given",
+    "reload": "saving and loading lost or changed a parameter or its state",
 }
 """The contracts that every scenario checks, and what a violation means."""
 
@@ -284,7 +285,7 @@ class Explainer:
             trace = self._run(candidate)
             if trace is None or type(trace.crash) is not type(error):
                 return None
-            return trace.crash_step + 1, 0, 0, 0
+            return max(trace.crash_step + 1, 0), 0, 0, 0
 
         steady = fails(scenario)
         if steady is None:
@@ -292,7 +293,8 @@ class Explainer:
             summary = f"raised {one_line(error)}, once, and not when the scenario ran again"
         else:
             small, at = self._smaller(scenario, steady, fails)
-            summary = f"step {at[0]}: raised {one_line(error)}"
+            when = f"step {at[0]}" if at[0] else "construction"
+            summary = f"{when}: raised {one_line(error)}"
         self.findings.append(
             {
                 "kind": "crash",

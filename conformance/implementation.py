@@ -8,6 +8,7 @@ Tensors cross this border as flat float64 arrays, which hold every value of ever
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -110,9 +111,15 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
     ``package.module:Class``, or ``path/to/file.py:Class``.  ``spec`` is what the user says it
     follows, or None to go by its name.  Raises RequestError, with one clear sentence.
     """
+    target, path = _path(target)
     if ":" not in target:
-        return _library(target, spec)
+        return _on(path, _library(target, spec))
     where, _, name = target.rpartition(":")
+    if where in LIBRARIES and where not in ("torch",):
+        found = [i for i in _library(where, spec) if i.name == target]
+        if not found:
+            raise RequestError(f"{where} has no {name!r}")
+        return _on(path, found)
     if not where or not name:
         raise RequestError(f"target {target!r} is not LIBRARY, MODULE:CLASS or FILE.py:CLASS")
     module, label = _module(where, target)
@@ -122,12 +129,29 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
         if subject is None:
             raise RequestError(f"{where} has no {name!r}")
     if isinstance(subject, Implementation) and not isinstance(subject, type):
-        return [subject]
+        return _on(path, [subject])
     adapter = importlib.import_module("optconform.impls.adapters.torch_optim")
-    found: list[Implementation] = adapter.implementations(
-        subject, name=f"{label}:{name}", module=where, spec=spec or _guess(subject, name, spec)
+    made: list[Implementation] = adapter.implementations(
+        subject, name=f"{label}:{name}", module=where, spec=spec or _guess(subject, name)
     )
-    return found
+    return _on(path, made)
+
+
+def _path(target: str) -> tuple[str, str]:
+    """``torch.optim:Adam[fused]`` is the path ``fused`` of a target."""
+    match = re.fullmatch(r"(.+)\[([^\[\]]+)\]", target)
+    return (match[1], match[2]) if match else (target, "")
+
+
+def _on(path: str, found: list[Implementation]) -> list[Implementation]:
+    if not path:
+        return found
+    kept = [i for i in found if i.name.endswith(f"[{path}]")]
+    if not kept:
+        raise RequestError(
+            f"there is no path {path!r}; there are {', '.join(i.name for i in found)}"
+        )
+    return kept
 
 
 def _library(target: str, spec: str | None) -> list[Implementation]:
@@ -183,7 +207,7 @@ def _module(where: str, target: str) -> tuple[ModuleType, str]:
         raise RequestError(f"{where} fails on import: {one_line(e)}") from None
 
 
-def _guess(subject: Any, name: str, spec: str | None) -> str:
+def _guess(subject: Any, name: str) -> str:
     """The spec a class follows by its name, or by that of a class it derives from."""
     names = [name.rpartition(".")[2], *(c.__name__ for c in getattr(subject, "__mro__", ()))]
     plain = [str(n).lower().replace("_", "") for n in names]
@@ -198,5 +222,9 @@ def _guess(subject: Any, name: str, spec: str | None) -> str:
 
 
 def one_line(e: BaseException) -> str:
-    text = " ".join(str(e).split())
+    """An exception's type and message on one line."""
+    try:
+        text = " ".join(str(e).split())
+    except Exception:  # the subject's exception may be hostile as well
+        text = ""
     return f"{type(e).__name__}: {text}"[:300] if text else type(e).__name__

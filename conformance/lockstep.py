@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import expr
-from .formats import FORMATS
+from .formats import FORMATS, Format
 from .implementation import Floats, Implementation, Session, Unsupported
 from .oracle.free import free_running
 from .oracle.judge import Judgement, Steps, compare, outcomes
@@ -43,7 +43,7 @@ class Trace:
     # contract violations, as (check, step, group, param)
     broken: list[tuple[str, int, int, int]] = field(default_factory=list)
     crash: BaseException | None = None
-    crash_step: int = 0
+    crash_step: int = -1  # the step event, or -1 when it was not yet built
 
 
 def run(implementation: Implementation, scenario: Scenario, spec: Spec) -> Trace:
@@ -93,6 +93,7 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
                 states = states + _snapshot(session)[1][len(states) :]
             case Reload():
                 session.reload()
+                values, states = _reloaded(trace, step, (values, states), _snapshot(session), fmt)
             case Step(skipped):
                 step += 1
                 trace.crash_step = step
@@ -138,8 +139,24 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
                 values, states = new_values, new_states
 
 
-def _snapshot(session: Session) -> tuple[list[list[Floats]], list[list[Mapping[str, Floats]]]]:
+Snapshot = tuple[list[list[Floats]], list[list[Mapping[str, Floats]]]]
+
+
+def _snapshot(session: Session) -> Snapshot:
     return session.parameters(), session.state()
+
+
+def _reloaded(trace: Trace, step: int, before: Snapshot, after: Snapshot, fmt: Format) -> Snapshot:
+    """Loading what was saved must give it back; state may be rounded to the parameter's dtype."""
+    for g, params in enumerate(before[0]):
+        for k, p in enumerate(params):
+            kept = _same(p, after[0][g][k])
+            for name, x in before[1][g][k].items():
+                y = after[1][g][k].get(name)
+                kept = kept and (_same(x, y) or _same(fmt.round(x), y))
+            if not kept:
+                trace.broken.append(("reload", max(step, 0), g, k))
+    return after
 
 
 def _same(a: Floats, b: Floats | None) -> bool:

@@ -119,7 +119,12 @@ class _Reader:
             ),
             "the spec",
         )
-        base = _load(self.text(d["extends"], "extends"), seen) if "extends" in d else None
+        base = None
+        if "extends" in d:
+            try:
+                base = _load(self.text(d["extends"], "extends"), seen)
+            except SpecError as e:
+                raise self.fail(f"extends: {e}") from None
         name = self.text(d.get("name"), "name")
         hypers = dict(base.hypers) if base else {}
         for key, value in self.table(d.get("hyper", {}), "[hyper]").items():

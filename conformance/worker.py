@@ -1,4 +1,4 @@
-"""Isolation: every implementation is judged in a process of its own.
+"""Isolation: subjects are judged in processes apart, a fresh one for every target.
 
 The subject may crash, hang, print or kill its process.  The worker says which scenario it is about
 to run before it runs it, so that whatever happens can be told and replayed; the parent waits for
@@ -68,7 +68,7 @@ def ask(request: Message, timeout: float) -> Message:
                 raise RequestError(f"{target} gave no answer within {timeout:g} seconds")
             if reply["event"] == "died":
                 raise RequestError(f"{target} ended its process ({reply['how']})")
-            if reply["event"] == "refused":
+            if reply["event"] in ("refused", "failed"):
                 raise RequestError(reply["message"])
             if reply["event"] not in ("scenario", "progress", "phase"):
                 return reply
@@ -96,6 +96,7 @@ def run_jobs(
 
     def work() -> None:
         worker: _Process | None = None
+        target = ""
         try:
             while not stopping.is_set():
                 try:
@@ -103,7 +104,10 @@ def run_jobs(
                 except queue.Empty:
                     return
                 assert job is not None
-                worker = worker if worker is not None and worker.alive else _Process()
+                if worker is not None and (job.target != target or not worker.alive):
+                    worker.stop()  # what one target did to its process, no other shall see
+                    worker = None
+                worker, target = worker or _Process(), job.target
                 result = _run_job(worker, job, timeout, progress)
                 if result.pop("process_ended", False):
                     worker.stop()
@@ -146,15 +150,17 @@ def _run_job(
                 if running
                 else f"could not be judged within {OWN_TIMEOUT:g} seconds"
             )
-            return _lost(job, how, scenario, last, begin)
+            return _lost(job, how, scenario, last, begin, subject=running)
         running = message["event"] == "scenario"
         match message["event"]:
             case "result":
                 return dict(message["result"])
+            case "refused":
+                return _lost(job, message["message"], scenario, last, begin, subject=False)
             case "died":
                 return _lost(job, f"ended its process ({message['how']})", scenario, last, begin)
-            case "refused":
-                return _lost(job, message["message"], scenario, last, begin, ended=False)
+            case "failed":
+                return _lost(job, message["message"], scenario, last, begin, subject=False)
             case "scenario":
                 scenario = message
             case "progress":
@@ -162,14 +168,28 @@ def _run_job(
         progress(job, message)
 
 
+NO_CHECKS: Message = {
+    "total": 0,
+    "passed": 0,
+    "failed": 0,
+    "undecided": 0,
+    "vacuous": 0,
+    "max_ratio": 0.0,
+    "scenarios": 0,
+    "steps": 0,
+    "tensors": {},
+}
+
+
 def _lost(
-    job: Job, how: str, scenario: Any, last: Message, begin: float, *, ended: bool = True
+    job: Job, how: str, scenario: Any, last: Message, begin: float, *, subject: bool = True
 ) -> Message:
     """The result of a cell whose subject did not live to give one."""
+    who = "the subject" if subject else "optconform"
     finding = {
         "kind": "crash",
         "check": "run",
-        "summary": f"the subject {how}",
+        "summary": f"{who} {how}",
         "scenario": scenario["scenario"] if scenario else None,
         "repro": _repro(job, scenario["scenario"]) if scenario else "",
     }
@@ -184,12 +204,12 @@ def _lost(
         "profile": {},
         "verdict": "error",
         "mode": "lockstep",
-        "message": f"the subject {how}",
-        "checks": last.get("counts", {}),
+        "message": f"{who} {how}",
+        "checks": last.get("counts", NO_CHECKS),
         "regimes": {},
         "seconds": round(time.monotonic() - begin, 3),
-        "findings": [*last.get("findings", []), finding],
-        "process_ended": ended,
+        "findings": [finding],
+        "process_ended": True,
     }
 
 
@@ -272,6 +292,10 @@ def _serve(pipe: Connection) -> None:
             emit(_answer(request, emit))
         except RequestError as e:
             emit({"event": "refused", "message": str(e)})
+        except Exception as e:  # the judge's own fault, and told as such
+            from .implementation import one_line
+
+            emit({"event": "failed", "message": f"itself failed: {one_line(e)}"})
 
 
 def _answer(request: Message, emit: Callable[[Message], None]) -> Message:

@@ -1,6 +1,7 @@
 """Repro scripts for torch-like optimizers: they run with the library alone."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optconform.formats import FORMATS
@@ -26,8 +27,11 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
     fmt = FORMATS[scenario.dtype]
     out = ["import torch"]
     if impl.library == "file":
+        folder = str(Path(impl.module).parent)
         out += [
             "import importlib.util",
+            "import sys",
+            f"sys.path.insert(0, {folder!r})",
             f"_spec = importlib.util.spec_from_file_location('subject', {impl.module!r})",
             "_module = importlib.util.module_from_spec(_spec)",
             "_spec.loader.exec_module(_module)",
@@ -51,7 +55,7 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
             if grad_needed:
                 out.append(f"{name}.requires_grad_()")
             names.append(name)
-        keywords = {k: _finite(v) for k, v in impl.keywords(group.hyper).items()}
+        keywords = impl.keywords(group.hyper)
         text = "{'params': [" + ", ".join(names) + "], **" + repr(keywords) + "}"
         groups.append(text)
         return text
@@ -120,10 +124,6 @@ def _set(group: int, hyper: Mapping[str, Any]) -> list[str]:
 def _values(values: list[float]) -> str:
     text = ", ".join(repr(v) if v - v == 0 else f"float({str(v)!r})" for v in values)
     return f"[{text}]"
-
-
-def _finite(value: Any) -> Any:
-    return value
 
 
 def _tensor(values: str, p: Param, layout: str) -> str:
