@@ -1,12 +1,12 @@
 """The command line.  Exit status: 0 everything conforms, 1 something does not, 2 the request itself
 cannot be carried out (one clear line, no traceback)."""
 
-import ast
+import json
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from . import __version__
 from .errors import RequestError
 from .formats import FORMATS, format_named
 from .implementation import LIBRARIES
+from .options import drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
 from .render import box, latex
 from .spec import Spec, Value
@@ -62,104 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(message: str) -> None:
     click.echo("optconform: " + " ".join(message.split()), err=True)
     sys.exit(2)
-
-
-# ---- what the options mean -------------------------------------------------------------------
-
-
-def parse_variant(pairs: Sequence[str]) -> dict[str, str]:
-    out: dict[str, str] = {}
-    for pair in pairs:
-        axis, sep, value = pair.partition("=")
-        if not sep or not axis or not value:
-            raise RequestError(f"--variant {pair!r} is not AXIS=VALUE")
-        out[axis] = value
-    return out
-
-
-def parse_hyper(pairs: Sequence[str]) -> dict[str, Value]:
-    """``beta2=0.99`` or the target's own ``betas=(0.9, 0.99)``, values as Python literals."""
-    out: dict[str, Value] = {}
-    for pair in pairs:
-        name, sep, text = pair.partition("=")
-        if not sep or not name:
-            raise RequestError(f"--hyper {pair!r} is not NAME=VALUE")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            raise RequestError(f"--hyper {pair!r}: {text!r} is not a Python literal") from None
-        if name == "betas":
-            if not isinstance(value, tuple | list) or len(value) != 2:
-                raise RequestError(f"--hyper {pair!r}: betas is a pair of numbers")
-            out["beta1"], out["beta2"] = (_number(v, pair) for v in value)
-        else:
-            out[name] = value if isinstance(value, bool) else _number(value, pair)
-    return out
-
-
-def _number(value: Any, pair: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RequestError(f"--hyper {pair!r}: {value!r} is not a number")
-    return float(value)
-
-
-def _output(path: str | None) -> Path | None:
-    """A file to be written: its folder must be there before anything is run."""
-    if path is None:
-        return None
-    out = Path(path)
-    if not out.parent.is_dir():
-        raise RequestError(f"cannot write {path}: there is no folder {out.parent}")
-    if out.is_dir():
-        raise RequestError(f"cannot write {path}: it is a folder")
-    return out
-
-
-Option = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _options(*options: Option) -> Option:
-    def apply(f: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            f = option(f)
-        return f
-
-    return apply
-
-
-drawing = _options(
-    click.option(
-        "--hyper", "hypers", multiple=True, metavar="NAME=VALUE", help="Fix a hyperparameter."
-    ),
-    click.option(
-        "--examples",
-        type=click.IntRange(1),
-        default=60,
-        show_default=True,
-        help="Scenarios drawn for each implementation and dtype.",
-    ),
-    click.option(
-        "--steps",
-        type=click.IntRange(1),
-        default=8,
-        show_default=True,
-        help="Most steps in a scenario.",
-    ),
-    click.option(
-        "--seed",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Reproduces a run bit for bit.",
-    ),
-    click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=120.0,
-        show_default=True,
-        help="Seconds a subject may take for one scenario.",
-    ),
-)
 
 
 # ---- check -----------------------------------------------------------------------------------
@@ -207,7 +110,7 @@ def check(
     TARGET is a library (torch), a class (torch.optim:AdamW, package.module:Class) or a file's class
     (path/to/file.py:Class).
     """
-    outputs = [_output(p) for p in (json_path, html_path, markdown_path)]
+    outputs = [output_file(p) for p in (json_path, html_path, markdown_path)]
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
     claimed = parse_variant(variants)
     fixed = parse_hyper(hypers)
@@ -357,7 +260,7 @@ def _escape(text: str) -> str:
 def _write(made: Mapping[str, Any], outputs: Sequence[Path | None]) -> None:
     from .reports import render_html, render_markdown
 
-    data = __import__("json").loads(dumps(made))
+    data = json.loads(dumps(made))
     for path, render in zip(outputs, (dumps, render_html, render_markdown), strict=True):
         if path is not None:
             write(path, render(data))
@@ -383,7 +286,7 @@ def identify(
     json_path: str | None,
 ) -> int:
     """Say which variant and precision profile TARGET follows."""
-    output = _output(json_path)
+    output = output_file(json_path)
     fixed = parse_hyper(hypers)
     settings = {"examples": examples, "steps": steps, "seed": seed, "hyper": fixed}
     if spec_option is not None:

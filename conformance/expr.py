@@ -203,7 +203,9 @@ def _check(node: ast.AST, where: str) -> None:
             inner = [test, a, b]
         case ast.BoolOp(values=values):
             inner = list(values)
-        case ast.Compare(left=a, comparators=rest):
+        case ast.Compare(left=a, ops=ops, comparators=rest) if all(
+            type(o) in _COMPARE for o in ops
+        ):
             inner = [a, *rest]
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
             if name not in FUNCTIONS:
@@ -273,7 +275,7 @@ def build(
     """Put a checked tree into ``graph``; the result is one node per algebraic form.
 
     ``env`` maps names to nodes, ``decide`` settles conditions.  An ``ema`` at the top of an
-    equation contributes its three usual forms.
+    equation contributes both of its usual forms; the bound opens the third.
     """
 
     def go(n: ast.expr) -> Index:

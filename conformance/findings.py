@@ -283,7 +283,7 @@ class Explainer:
 
         def fails(candidate: Scenario) -> Focus | None:
             trace = self._run(candidate)
-            if trace is None or type(trace.crash) is not type(error):
+            if trace is None or type(trace.crash).__qualname__ != type(error).__qualname__:
                 return None
             return max(trace.crash_step + 1, 0), 0, 0, 0
 

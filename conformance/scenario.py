@@ -120,7 +120,7 @@ class Scenario:
 def initial(param: Param, fmt: Format) -> Floats:
     """The parameter's initial value, flat, representable in ``fmt``."""
     recipe, n = param.init, param.size
-    if recipe.values:
+    if recipe.kind == "values":
         return fmt.round(np.array([float(x) for x in recipe.values]))
     rng = np.random.default_rng((recipe.seed, 1))
     z = rng.standard_normal(n)
@@ -143,7 +143,7 @@ def initial(param: Param, fmt: Format) -> Floats:
 def gradient(param: Param, step: int, fmt: Format) -> Floats:
     """The parameter's gradient at step event ``step`` (from 0), flat, representable in ``fmt``."""
     recipe, n = param.grad, param.size
-    if recipe.values:
+    if recipe.kind == "values":
         row = recipe.values[min(step, len(recipe.values) - 1)]
         return fmt.round(np.array([float(x) for x in row]))
     fixed = np.random.default_rng((recipe.seed, 2))  # the same for every step
@@ -224,7 +224,7 @@ def _group_to_json(group: Group) -> dict[str, Any]:
 
 
 def _recipe_to_json(recipe: Recipe) -> dict[str, Any]:
-    if recipe.values:
+    if recipe.kind == "values":
         return {"values": _plain(recipe.values)}
     return {"kind": recipe.kind, "seed": recipe.seed}
 
@@ -258,7 +258,7 @@ def from_json(data: Any) -> Scenario:
             tuple(_group_from_json(g) for g in data["groups"]),
             tuple(_event_from_json(e) for e in data["events"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
         raise RequestError(f"not a scenario: {type(e).__name__}: {e}") from None
 
 

@@ -159,6 +159,10 @@ class _Reader:
             tree = expr.parse(self.text(condition, "requires"), where=f"spec {name}, requires")
             if unknown := expr.names(tree) - set(hypers):
                 raise self.fail(f"requires uses the unknown name {min(unknown)!r}")
+            try:
+                expr.holds(ast.unparse(tree), {n: h.default for n, h in hypers.items()})
+            except SpecError as e:
+                raise self.fail(f"requires: {e}") from None
         return Spec(
             name=name,
             title=self.text(d.get("title"), "title"),
@@ -353,6 +357,14 @@ def _check_programs(spec: Spec) -> None:
             known.add(name)
         program(spec, variant, spec.defaults, 1)
         program(spec, variant, spec.defaults, 2)
+        # with every state there the graph is complete: no bound depends on what was built before
+        for flag in (False, True):
+            on = {
+                h.name: flag if h.domain is None else 0.5 if 0.5 in h.domain else h.default
+                for h in spec.hypers.values()
+            }
+            program(spec, variant, on, 1)
+            program(spec, variant, on, 2)
 
 
 def _check_conditions(spec: Spec, name: str, tree: ast.expr) -> None:

@@ -42,6 +42,7 @@ LAYERS = (
     ("reports.html", "reports.markdown"),
     ("reports",),
     ("worker",),
+    ("options",),
     ("cli",),
 )
 

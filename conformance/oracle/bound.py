@@ -61,12 +61,11 @@ from ..expr import (
 )
 from ..formats import Format
 from .scalars import Scalars
-from .structure import Folds, Scaled, complements, divides
+from .structure import OPEN, Folds, Scaled, divides, opened
 
 Floats = NDArray[Any]  # float64, or long double for float64 subjects
 Mask = NDArray[np.bool_] | None  # None: nowhere
 
-OPEN = 3.0  # largest condition number of a scalar sum that may be opened (rule 6)
 SLACK = 5  # scalar roundings allowed for formulas other than the written one (rule 5)
 
 
@@ -135,7 +134,6 @@ class Factors:
         self.largest = self.real(fmt.largest)
         self.us = self.real(scalars.unit)
         self.one = np.ones((1, 1), self.real)
-        self.complements = complements(graph)
         self._numbers: dict[Index, tuple[Floats, Floats]] = {}
         self._factors: dict[tuple[int, Index], Majorant | None] = {}
         self._products: dict[tuple[tuple[int, Index], ...], tuple[Majorant | None, int]] = {}
@@ -220,27 +218,17 @@ class Factors:
 
     def _opened(self, i: Index) -> "Majorant | None":
         """Rule 6: the scalar as a sum of two parts, where that is well conditioned."""
-        parts = self._parts(i)
+        parts = opened(self.graph, i)
         if parts is None:
             return None
         value, _ = self.number(i)
-        size = np.abs(parts[0]) + np.abs(parts[1])
-        if any((x == 0).all() for x in parts) or not (size <= OPEN * np.abs(value)).any():
+        x, y = (np.abs(self.number(j)[0]) for j in parts)
+        size = x + y
+        if (x == 0).any() or (y == 0).any() or not (size <= OPEN * np.abs(value)).all():
             return None
-        reach = np.maximum(1, np.abs(parts[0])) + np.maximum(1, np.abs(parts[1]))
-        # where it is ill conditioned, the row keeps the error of the unopened scalar
-        fit = size <= OPEN * np.abs(value)
-        error = np.where(fit, size * (3 * self.u + SLACK * self.us), 0)
-        size = np.where(fit, size, np.abs(value))
+        reach = np.maximum(1, x) + np.maximum(1, y)
+        error = size * (3 * self.u + SLACK * self.us)
         return Majorant(value, size, error, reach, 2, 3, bool((value >= 0).all()))
-
-    def _parts(self, i: Index) -> list[Floats] | None:
-        node = self.graph.nodes[i]
-        if isinstance(node, Sum) and len(node.terms) == 2:
-            return [self.number(j)[0] for _, j in node.terms]
-        if i in self.complements:
-            return [self.one, self.number(self.complements[i])[0]]
-        return None
 
 
 class Bound:
@@ -620,7 +608,9 @@ class _Walk:
         low = np.where(positive, low, 1)
         value = 1 / np.where(x.value == 0, 1, x.value)
         # k is cast and multiplied, above and below; out of a lone root or maximum, once
-        scaling = (4 if x.terms > 1 else 2) * len(inside)
+        # nobody scales by a scalar that is zero
+        live = sum(1 for _, j in inside if (b.factors.number(j)[0] != 0).any())
+        scaling = (4 if x.terms > 1 else 2) * live
         rounding = several(scaling + 1, b.u) + b.own
         relative = error / low * (1 + rounding) + rounding
         size = value if x.nonneg else np.abs(value)

@@ -95,10 +95,13 @@ class Scalars:
                 value = sum((sign * x.value for sign, x in parts), np.zeros(len(self.rows), Real))
                 error = sum((x.error for _, x in parts), np.zeros(len(self.rows), Real))
                 if len(parts) == 2:
-                    error = error + u * (np.abs(value) + error)
-                    error = error + OWN * (
-                        np.abs(parts[0][1].value) + np.abs(parts[1][1].value)
-                    ) * (value != 0)
+                    # a term that is exactly zero costs nothing: 1 - 0 is 1
+                    a, b = (x for _, x in parts)
+                    rounds = ((a.value != 0) | (a.error > 0)) & ((b.value != 0) | (b.error > 0))
+                    error = error + rounds * u * (np.abs(value) + error)
+                    error = error + OWN * (np.abs(a.value) + np.abs(b.value)) * (
+                        rounds & (value != 0)
+                    )
                 elif len(parts) > 2:
                     total = sum((np.abs(x.value) + x.error for _, x in parts), np.zeros_like(value))
                     error = error + (len(parts) - 1) * u * total

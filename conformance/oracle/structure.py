@@ -124,13 +124,31 @@ def folds(graph: Graph, outputs: tuple[Index, ...]) -> Folds:
     return {i: (frozenset(a), frozenset(b)) for i, (a, b) in found.items()}
 
 
+OPEN = 3.0  # largest condition number of a scalar sum that may be opened (rule 6)
+
+
+def opened(graph: Graph, i: Index) -> tuple[Index, Index] | None:
+    """The two parts of a scalar sum, or 1 and 1 - b for a scalar b; None where there are none."""
+    node = graph.nodes[i]
+    if isinstance(node, Sum) and len(node.terms) == 2:
+        return node.terms[0][1], node.terms[1][1]
+    other = complements(graph).get(i)
+    return None if other is None else (graph.const(1), other)
+
+
 def blocks(scalars: Scalars, nodes: Iterable[Index]) -> list[NDArray[np.intp]]:
     """Rows grouped so that in each group every scalar is zero in all rows or in none, and one in
     all rows or in none: the bound counts terms and roundings once for the group."""
     codes = []
     for i in nodes:
         x = scalars[i]
-        codes.append(((x.value == 0) & (x.error == 0)) + 2 * ((x.value == 1) & (x.error == 0)))
+        exact = x.error == 0
+        code = 1 * ((x.value == 0) & exact) + 2 * ((x.value == 1) & exact) + 4 * (x.value < 0)
+        parts = opened(scalars.graph, i)
+        if parts is not None:
+            a, b = (np.abs(scalars[j].value) for j in parts)
+            code = code + 8 * (a + b <= OPEN * np.abs(x.value)) + 16 * ((a == 0) | (b == 0))
+        codes.append(code)
     rows = len(scalars.rows)
     if not codes or rows == 1:
         return [np.arange(rows)]

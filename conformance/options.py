@@ -1,0 +1,106 @@
+"""What the options of the command line mean: text in, checked values out."""
+
+import ast
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .errors import RequestError
+from .spec import Value
+
+
+def parse_variant(pairs: Sequence[str]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for pair in pairs:
+        axis, sep, value = pair.partition("=")
+        if not sep or not axis or not value:
+            raise RequestError(f"--variant {pair!r} is not AXIS=VALUE")
+        out[axis] = value
+    return out
+
+
+def parse_hyper(pairs: Sequence[str]) -> dict[str, Value]:
+    """``beta2=0.99`` or the target's own ``betas=(0.9, 0.99)``, values as Python literals."""
+    out: dict[str, Value] = {}
+    for pair in pairs:
+        name, sep, text = pair.partition("=")
+        if not sep or not name:
+            raise RequestError(f"--hyper {pair!r} is not NAME=VALUE")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            raise RequestError(f"--hyper {pair!r}: {text!r} is not a Python literal") from None
+        if name == "betas":
+            if not isinstance(value, tuple | list) or len(value) != 2:
+                raise RequestError(f"--hyper {pair!r}: betas is a pair of numbers")
+            out["beta1"], out["beta2"] = (_number(v, pair) for v in value)
+        else:
+            out[name] = value if isinstance(value, bool) else _number(value, pair)
+    return out
+
+
+def _number(value: Any, pair: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RequestError(f"--hyper {pair!r}: {value!r} is not a number")
+    return float(value)
+
+
+def output_file(path: str | None) -> Path | None:
+    """A file to be written: its folder must be there before anything is run."""
+    if path is None:
+        return None
+    out = Path(path)
+    if not out.parent.is_dir():
+        raise RequestError(f"cannot write {path}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise RequestError(f"cannot write {path}: it is a folder")
+    return out
+
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _options(*options: Option) -> Option:
+    def apply(f: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            f = option(f)
+        return f
+
+    return apply
+
+
+drawing = _options(
+    click.option(
+        "--hyper", "hypers", multiple=True, metavar="NAME=VALUE", help="Fix a hyperparameter."
+    ),
+    click.option(
+        "--examples",
+        type=click.IntRange(1),
+        default=60,
+        show_default=True,
+        help="Scenarios drawn for each implementation and dtype.",
+    ),
+    click.option(
+        "--steps",
+        type=click.IntRange(1),
+        default=8,
+        show_default=True,
+        help="Most steps in a scenario.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Reproduces a run bit for bit.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=120.0,
+        show_default=True,
+        help="Seconds a subject may take for one scenario.",
+    ),
+)
