@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+
 from optconform.formats import FORMATS
 from optconform.implementation import resolve
 from optconform.lockstep import judge, run

@@ -7,6 +7,7 @@ Messages are JSON over a pipe: nothing that the subject could forge is ever unpi
 """
 
 import contextlib
+import functools
 import json
 import multiprocessing
 import os
@@ -221,11 +222,22 @@ def _repro(job: Job, scenario: Any) -> str:
         return f"# no script: {e}"
 
 
+@functools.cache
+def _context() -> Any:
+    """Where processes come from: forked off a server that has imported the frameworks and nothing
+    of any subject, so that a fresh one costs milliseconds; spawned where there is no fork."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "optconform.examine", "optconform.investigate"])
+    return context
+
+
 class _Process:
     """A worker process and the pipe to it."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()
@@ -233,7 +245,7 @@ class _Process:
 
     @property
     def alive(self) -> bool:
-        return self.process.is_alive()
+        return bool(self.process.is_alive())
 
     def send(self, message: Message) -> None:
         with contextlib.suppress(OSError):  # the next receive says how it died

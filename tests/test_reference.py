@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 import torch
-from optconform.impls.reference import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 from torch.optim import Optimizer
+
+from optconform.impls.reference import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 
 DIGITS = Context(prec=50, Emin=-9999, Emax=9999)
 DOUBLE = Decimal(2) ** -53  # half an ulp of 1: the relative error of one rounding to nearest

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from optconform.reports import render_html, render_markdown
 from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short, visible
 
