@@ -49,7 +49,7 @@ VERDICTS = {
             "✗",
             "diverges",
             "diverge",
-            "No named variant explains what it computes.",
+            "No named variant explains what it computes, or a contract is broken.",
         ),
         Verdict(
             "undecided",

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from optconform.impls.adapters.torch_optim import TorchLike
 
 
+SHOW = """
+def show(name, p):
+    values = {"param": p, "grad": p.grad, **optimizer.state.get(p, {})}
+    for key, x in values.items():
+        if torch.is_tensor(x):
+            print(f"  {name} {key}:", x.detach().double().flatten().tolist())
+
+""".splitlines()
+
+
 def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
     """A Python script that replays ``scenario`` and prints every tensor after every step."""
     fmt = FORMATS[scenario.dtype]
@@ -40,7 +50,7 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
     else:
         out += [f"from {impl.module} import {impl.subject.__qualname__.split('.')[0]}"]
         out += [f"make = {impl.subject.__qualname__}"]
-    out += ["", f"dtype = torch.{scenario.dtype}"]
+    out += ["", f"dtype = torch.{scenario.dtype}", "", *SHOW]
     grad_needed = not impl.options.get("differentiable")
     every: list[Param] = []
     groups: list[str] = []
@@ -55,15 +65,18 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
             if grad_needed:
                 out.append(f"{name}.requires_grad_()")
             names.append(name)
-        keywords = impl.keywords(group.hyper)
-        text = "{'params': [" + ", ".join(names) + "], **" + repr(keywords) + "}"
-        groups.append(text)
-        return text
+        name = f"group{len(groups)}"
+        keywords = "".join(f", {k}={v!r}" for k, v in impl.keywords(group.hyper).items())
+        out.append(f"{name} = dict(params=[{', '.join(names)}]{keywords})")
+        groups.append(name)
+        return name
 
     first = [add(g) for g in scenario.groups]
-    keywords = {**impl.keywords(scenario.groups[0].hyper), **impl.options}
-    out.append(f"optimizer = make([{', '.join(first)}], **{keywords!r})")
-    out.append("step = torch.compile(lambda: optimizer.step())" if impl.compiled else "")
+    out.append("defaults = {k: v for k, v in group0.items() if k != 'params'}")
+    options = "".join(f", {k}={v!r}" for k, v in impl.options.items())
+    out.append(f"optimizer = make([{', '.join(first)}], **defaults{options})")
+    if impl.compiled:
+        out.append("step = torch.compile(lambda: optimizer.step())")
     step = 0
     for event in scenario.events:
         match event:
@@ -83,11 +96,7 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
                 out.append("step()" if impl.compiled else "optimizer.step()")
                 out.append(f"print('step {step + 1}')")
                 for k in range(position):
-                    out.append(
-                        f"print('  p{k} =', p{k}.detach().double().flatten().tolist(), "
-                        f"{{k: v.double().flatten().tolist() for k, v in "
-                        f"optimizer.state[p{k}].items() if torch.is_tensor(v)}})"
-                    )
+                    out.append(f"show('p{k}', p{k})")
                 step += 1
             case SetHyper(group_index, hyper):
                 out += _set(group_index, hyper)
@@ -105,7 +114,7 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
                 ]
                 if impl.compiled:
                     out.append("step = torch.compile(lambda: optimizer.step())")
-    return "\n".join(line for line in out if line is not None) + "\n"
+    return "\n".join(out) + "\n"
 
 
 def _set(group: int, hyper: Mapping[str, Any]) -> list[str]:
