@@ -115,7 +115,16 @@ class Examination:
         if refusal is not None and self.dtype != "float32" and self._probe("float32") is None:
             return self._result("unsupported", begin, message=refusal)
         self._draw()
-        explainer = Explainer(self.implementation, self.spec, self.claimed, self.emit, self.passing)
+        # the smallest first: they reject most hypotheses at the least cost
+        failing = {id(t): t for kept in self.failing.values() for _, t in kept[:2]}
+        explainer = Explainer(
+            self.implementation,
+            self.spec,
+            self.claimed,
+            self.emit,
+            self.passing,
+            sorted(failing.values(), key=lambda t: sum(len(r) for r in t.rows.values())),
+        )
         for key, (scenario, focus, count) in self.failures.items():
             kept = self.failing.get(key, [])
             explainer.numeric(key, scenario, focus, count, kept)

@@ -1,5 +1,6 @@
 """Findings: a failure made small, explained, and told with a script that replays it."""
 
+import functools
 import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -65,9 +66,10 @@ class Explainer:
         claimed: Mapping[str, str],
         emit: Callable[[dict[str, Any]], None],
         passing: Sequence[Trace],
+        failing: Sequence[Trace] = (),
     ) -> None:
         self.implementation, self.spec, self.claimed = implementation, spec, claimed
-        self.emit, self.passing = emit, list(passing)
+        self.emit, self.passing, self.failing = emit, list(passing), list(failing)
         self.findings: list[dict[str, Any]] = []
         self.answers: list[Identification] = []
         self._known: list[tuple[Key, Identification, dict[str, Any]]] = []
@@ -140,6 +142,13 @@ class Explainer:
         """Trials for making a scenario smaller; one of a slow subject takes seconds."""
         return 3 if self.implementation.slow else usual
 
+    @functools.cached_property
+    def _whole(self) -> Identification:
+        """One explanation of everything that failed, the plainest there can be."""
+        if not self.failing:
+            return UNEXPLAINED
+        return identify([*self.failing, *self.passing], self.spec, instead_of=self.claimed)
+
     def _explains(self, answer: Identification, traces: Sequence[Trace]) -> bool:
         """Whether a known explanation (or the lack of one) covers these traces as well."""
         if answer.variant is None:
@@ -150,6 +159,9 @@ class Explainer:
     def _identified(self, kept: Sequence[tuple[int, Trace]], smallest: Trace) -> Identification:
         """What explains a class of failures; from the smallest trace alone only if unambiguous."""
         self.emit({"event": "phase", "phase": "identifying"})
+        whole = self._whole
+        if whole.variant is not None and self._explains(whole, [smallest]):
+            return whole
         pure, every = [t for n, t in kept if n == 1], [t for _, t in kept]
         for some in [pure, every] if len(pure) < len(every) else [every]:
             # the smallest goes first: it rejects most hypotheses at the least cost

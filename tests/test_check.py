@@ -146,7 +146,8 @@ def test_the_axis_is_named(wrong: dict[str, Result], name: str) -> None:
 def test_the_equation_is_named(wrong: dict[str, Result], name: str) -> None:
     result = wrong[name]
     assert (result["verdict"], result["variant"]) == ("diverges", None)
-    assert {f["equation_name"] for f in numeric(result)} == EQUATIONS[name]
+    # one mistake may stand in several equations: Beta2Off's beta2 is in the bias correction too
+    assert {f["equation_name"] for f in numeric(result)} >= EQUATIONS[name]
     assert all(f["variant_match"] is None for f in numeric(result))
 
 
