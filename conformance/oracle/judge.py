@@ -1,6 +1,7 @@
 """From rows of observed steps to outcomes: groups the rows, keeps the blocks in cache, and puts the
 answers together again."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..expr import Graph
 from ..formats import Format
 from ..spec import Program
 from .bound import Bound, Factors, Outcome
@@ -34,6 +36,23 @@ class Steps:
     start_error: Mapping[str, Floats] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """What depends on hyperparameters and t alone, kept from one judgement to the next: a scenario
+    is judged, diagnosed and identified with the same rows."""
+
+    scalars: Scalars
+    blocks: dict[tuple[int, ...], list[NDArray[np.intp]]]
+    factors: dict[tuple[str, bytes], Factors]
+
+
+@functools.lru_cache(maxsize=64)
+def _shelf(
+    graph: Graph, rows: tuple[tuple[tuple[str, float], ...], ...], profile: Profile
+) -> _Shelf:
+    return _Shelf(Scalars(graph, [dict(row) for row in rows], profile), {}, {})
+
+
 def outcomes(
     steps: Steps,
     programs: Sequence[Program],
@@ -53,18 +72,24 @@ def outcomes(
     wanted = [[n for n in p.outputs if only is None or n in only] for p in programs]
     tops = [p.outputs[n] for p, names in zip(programs, wanted, strict=True) for n in names]
     nodes = frontier(graph, tuple(dict.fromkeys(tops)))
-    scalars = Scalars(graph, steps.scalars, profile)
+    shelf = _shelf(graph, tuple(tuple(row.items()) for row in steps.scalars), profile)
+    scalars = shelf.scalars
     rows, width = steps.start["p"].shape
     nonneg = frozenset(s.name for p in programs for s in p.states if s.nonneg)
     answers: list[dict[str, list[tuple[NDArray[np.intp], slice, Outcome]]]] = [
         {n: [] for n in names} for names in wanted
     ]
-    for block in blocks(scalars, nodes):
+    if nodes not in shelf.blocks:
+        shelf.blocks[nodes] = blocks(scalars, nodes)
+    for block in shelf.blocks[nodes]:
         across = min(width, BLOCK) or 1
         down = max(1, BLOCK // across)
         for top in range(0, len(block), down):
             at = block[top : top + down]
-            factors = Factors(graph, fmt, scalars, at)
+            key = (fmt.name, at.tobytes())
+            if key not in shelf.factors:
+                shelf.factors[key] = Factors(graph, fmt, scalars, at)
+            factors = shelf.factors[key]
             for left in range(0, max(width, 1), across):
                 span = slice(left, left + across)
                 start = {
