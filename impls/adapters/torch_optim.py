@@ -66,17 +66,8 @@ def implementations(subject: Any, *, name: str, module: str, spec: str) -> list[
     return [
         TorchLike(subject, f"{name}[{path}]", module, spec, options, compiled=path == "compiled")
         for path, options in PATHS.items()
-        if set(options) <= set(accepted) and not (path == "fused" and not _fusible(subject))
+        if set(options) <= set(accepted)
     ]
-
-
-def _fusible(subject: Any) -> bool:
-    """Whether a fused kernel exists: the argument alone does not tell, RMSprop has neither."""
-    try:
-        subject([torch.zeros(1)], fused=True)
-    except Exception:
-        return False
-    return True
 
 
 def parameters_of(subject: Any) -> dict[str, inspect.Parameter]:
