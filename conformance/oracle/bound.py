@@ -451,19 +451,22 @@ class _Walk:
         fs = [self.node(j) if e > 0 else self.reciprocal(j) for e, j in factors if not scalar[j]]
         divisions = sum(1 for e, _ in constants if e < 0)
         rounds = count + len(fs) - 1
-        tensors = functools.reduce(_times, fs)
-        x = tensors if folded is None else _times(tensors, folded)
-        if len(fs) == 1 and folded is None and not divisions and not isinstance(x, _Reciprocal):
-            return x
+        if len(fs) == 1 and folded is None and not divisions and not isinstance(fs[0], _Reciprocal):
+            return fs[0]
         poles = [f.pole for f in fs if isinstance(f, _Reciprocal) and f.pole is not None]
         relative = several(rounds + divisions, b.u)
-        error = x.error * (1 + relative) + x.size * relative
+        *others, last = fs if folded is None else [*fs, folded]
+        if others:
+            x = _times(functools.reduce(_times, others), last, relative)
+            error = x.error
+        else:
+            x, error = last, last.error * (1 + relative) + last.size * relative
         unsafe, nan = x.unsafe, x.nan
         roots = [f for f in fs if f.root]
         if len(roots) > 1:  # rule 3: one root of the quotient, whose inside may underflow
             inside = math.prod((f.size for f in roots), start=b.one)
-            others = [f.size + f.error for f in (*fs, folded) if f is not None and not f.root]
-            rest = math.prod(others, start=b.one)
+            plain = [f.size + f.error for f in (*fs, folded) if f is not None and not f.root]
+            rest = math.prod(plain, start=b.one)
             widest_inside = math.prod((f.reach for f in roots), start=b.one) ** 2
             lost = 2 * b.eta * widest_inside
             least = np.where(inside > 0, lost / np.where(inside > 0, inside, 1), np.inf)
@@ -637,10 +640,15 @@ class _Reciprocal(Majorant):
     pole: Mask = None  # the denominator is exactly zero in every member of the class
 
 
-def _times(x: Majorant, y: Majorant) -> Majorant:
-    """A product of two factors before its rounding."""
-    # (s + e)(s' + e') - s s', written so that no product of infinities appears
-    error = x.error * (y.size + y.error) + x.size * y.error
+def _times(x: Majorant, y: Majorant, relative: Any = 0) -> Majorant:
+    """A product of two factors, with ``relative`` for its roundings."""
+    # (s + e)(s' + e')(1 + r) - s s', written so that no product of infinities appears, and so
+    # that what belongs to ``y``, often a scalar, comes together before it meets ``x``
+    of_error = (y.size + y.error) * (1 + relative)
+    of_size = y.error * (1 + relative) + y.size * relative
+    error = x.size * of_size
+    if x.error.size > 1 or x.error.any():
+        error = error + x.error * of_error
     value = x.value * y.value
     same = x.size is x.value and y.size is y.value
     return Majorant(

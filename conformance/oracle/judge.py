@@ -20,6 +20,10 @@ Floats = NDArray[Any]
 
 BLOCK = 12288  # elements: a few dozen float64 arrays of this size stay in a core's cache
 
+# glibc hands freed memory back to the system above a threshold that follows the largest block freed
+# so far; without this the blocks' arrays are paged in anew each time, which took half of the time
+np.empty(31 << 20, np.uint8)
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
