@@ -97,7 +97,7 @@ class Majorant:
     root: bool = False
     swell: Floats | float = 1.0  # by how much rule 4 may magnify an underflow
     names: frozenset[str] = frozenset()  # inputs that are explicit factors somewhere
-    bare: dict[str, Floats] = field(default_factory=dict)  # inputs that are monomials: |input|
+    bare: dict[str, Floats] = field(default_factory=dict)  # inputs as monomials: times what
 
 
 def either(a: Mask, b: Mask) -> Mask:
@@ -252,6 +252,7 @@ class Bound:
         self.start, self.nonneg, self.given = start, nonneg, given or {}
         self.shape = next(iter(start.values()))[0].shape
         self.memo: dict[Index, Majorant] = {}
+        self.amounts: dict[str, Floats] = {}  # |input| and its error
 
     # ---- outputs -----------------------------------------------------------------------------
 
@@ -362,6 +363,7 @@ class _Walk:
         zero = somewhere(value == 0 if error is None else (value == 0) & (error == 0))
         reach = np.maximum(size if error is None else size + off, 1)
         names = frozenset([name]) if name else frozenset()
+        b.amounts[name] = size + off
         return Majorant(
             value,
             size,
@@ -374,7 +376,7 @@ class _Walk:
             nan,
             zero,
             names=names,
-            bare={name: size + off} if name else {},
+            bare={name: b.one} if name else {},
         )
 
     def sum(self, terms: list[tuple[int, Majorant]]) -> Majorant:
@@ -420,11 +422,11 @@ class _Walk:
             zero = both(zero, x.zero)
         bare: dict[str, Floats] = {}
         for _, x in kept:
-            for name, amount in x.bare.items():
+            for name, times in x.bare.items():
                 if any(name in y.names for _, y in kept if y is not x):
-                    error = error + b.u * amount  # x + x*y factored into x*(1 + y)
+                    error = error + b.u * times * b.amounts[name]  # x + x*y as x*(1 + y)
                 else:
-                    bare[name] = amount
+                    bare[name] = times
         return Majorant(
             value,
             size,
@@ -510,7 +512,7 @@ class _Walk:
         if by is None:
             return dict(bare)
         grown = (by.size + by.error) * (1 + relative)
-        return {name: amount * grown for name, amount in bare.items()}
+        return {name: times * grown for name, times in bare.items()}
 
     def nonneg_of(self, exponent: int, i: Index) -> bool:
         return (self.node(i) if exponent > 0 else self.reciprocal(i)).nonneg
@@ -680,8 +682,8 @@ def widest(versions: list[Majorant]) -> Majorant:
         nan, zero = both(nan, x.nan), both(zero, x.zero)
     bare: dict[str, Floats] = {}
     for x in versions:
-        for name, amount in x.bare.items():
-            bare[name] = np.maximum(bare[name], amount) if name in bare else amount
+        for name, times in x.bare.items():
+            bare[name] = np.maximum(bare[name], times) if name in bare else times
     return Majorant(
         first.value,
         size,
