@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis
+import numpy as np
 from hypothesis import HealthCheck, Phase
 
 from . import explain
 from .explain import diagnoses
-from .findings import UNEXPLAINED, Explainer, Key, circumstances, failure_key
+from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
-from .identify import Identification
+from .identify import UNEXPLAINED, Identification, own_profile
 from .implementation import Implementation, Unsupported, one_line
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
@@ -91,6 +92,10 @@ class Examination:
         self.claimed = spec.variant(claimed)
         self.settings, self.emit = settings, emit
         self.fixed = {**implementation.fixed(spec), **settings.hyper}
+        self.profile = Profile()
+        self._clear()
+
+    def _clear(self) -> None:
         self.counts: dict[str, _Counts] = {}
         self.regimes: dict[str, int] = {}
         self.scenarios = self.steps = 0
@@ -115,15 +120,19 @@ class Examination:
         if refusal is not None and self.dtype != "float32" and self._probe("float32") is None:
             return self._result("unsupported", begin, message=refusal)
         self._draw()
-        # the smallest first: they reject most hypotheses at the least cost
-        failing = {id(t): t for kept in self.failing.values() for _, t in kept[:2]}
+        self.profile = self._own_profile()
+        if self.profile != Profile():
+            # a precision of its own is no fault; everything is judged again by it
+            self._clear()
+            self._draw()
         explainer = Explainer(
             self.implementation,
             self.spec,
             self.claimed,
             self.emit,
             self.passing,
-            sorted(failing.values(), key=lambda t: sum(len(r) for r in t.rows.values())),
+            self._failing_traces(),
+            profile=self.profile,
         )
         for key, (scenario, focus, count) in self.failures.items():
             kept = self.failing.get(key, [])
@@ -139,6 +148,36 @@ class Examination:
         if whole is not None and any(a.variant != whole.variant for a in answers):
             whole = UNEXPLAINED
         return self._result(verdict, begin, findings=findings, answer=whole)
+
+    def _failing_traces(self) -> list[Trace]:
+        """Some of each class; the smallest first: they reject most hypotheses at the least cost."""
+        kept = {id(t): t for some in self.failing.values() for _, t in some[:2]}
+        return sorted(kept.values(), key=lambda t: sum(len(r) for r in t.rows.values()))
+
+    def _own_profile(self) -> Profile:
+        """The precision profile that the subject is judged by: the usual one, unless it fails by
+        that and not by another that keeps the precision of its tensors."""
+        traces = self._failing_traces()
+        if not traces:
+            return Profile()
+        self.emit({"event": "phase", "phase": "identifying"})
+        for profile in own_profile(traces, self.spec, self.claimed):
+            if profile.harmless(self.dtype) or self._random(traces[0]):
+                return profile
+        return Profile()
+
+    def _random(self, trace: Trace) -> bool:
+        """Whether a scenario gives other numbers when it runs again: stochastic rounding is no
+        fault, and rounding in one direction is."""
+        try:
+            again = run(self.implementation, trace.scenario, self.spec)
+        except Unsupported:
+            return False
+        return again.crash is None and any(
+            not np.array_equal(row.observed["p"], other.observed["p"], equal_nan=True)
+            for key, rows in trace.rows.items()
+            for row, other in zip(rows, again.rows.get(key, []), strict=False)
+        )
 
     def _probe(self, dtype: str) -> str | None:
         """The reason why the plainest scenario does not run in ``dtype``, or None."""
@@ -211,7 +250,7 @@ class Examination:
         for check, *where in trace.broken:
             self.broken.setdefault(check, (scenario, (where[0], where[1], where[2])))
         if failing(judged):
-            for d in diagnoses(trace, self.spec, self.claimed, Profile(), judged):
+            for d in diagnoses(trace, self.spec, self.claimed, self.profile, judged):
                 key = failure_key(d, scenario)
                 focus = (d.step, d.group, d.param, d.index)
                 first_seen = self.failures.get(key, (scenario, focus, 0))
@@ -234,7 +273,7 @@ class Examination:
         del kept[KEPT_TRACES:]
 
     def _judge(self, trace: Trace) -> list[Judged]:
-        return judge(trace, self.spec, self.claimed, profile=Profile())
+        return judge(trace, self.spec, self.claimed, profile=self.profile)
 
     def _label(self, part: Judged, name: str) -> str:
         return next(s.torch_name for s in part.program.states if s.name == name)
@@ -281,6 +320,8 @@ class Examination:
         variant: dict[str, str] | None = dict(self.claimed)
         if answer is not None:
             variant = answer.variant
+        if verdict == "conforms" and self.profile != Profile():
+            message = f"follows the equations, and {profile_in_words(self.profile)}"
         if verdict == "undecided" and not message:
             message = (
                 "nothing that was drawn could have told this optimizer from one that does nothing"
@@ -289,7 +330,7 @@ class Examination:
             **describe(self.implementation, self.spec, self.dtype),
             "claimed": dict(self.claimed),
             "variant": variant,
-            "profile": (answer.profile if answer else Profile()).as_dict(),
+            "profile": (answer.profile if answer else self.profile).as_dict(),
             "verdict": verdict,
             "mode": "lockstep" if self.visible else "free-running",
             "message": message,

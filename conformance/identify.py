@@ -5,7 +5,7 @@ Hypotheses share a graph, so one that differs in a single equation costs that eq
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,28 +79,36 @@ class Identification:
         }
 
 
+UNEXPLAINED = Identification("", None, Profile(), [], [], 0)
+"""Nothing explains the traces."""
+
+
 def identify(
     traces: Sequence[Trace],
     spec: Spec,
     *,
     profiles: Iterable[Profile] = PROFILES,
     instead_of: Mapping[str, str] | None = None,
+    base: Profile | None = None,
 ) -> Identification:
     """The variants that explain ``traces``, under the first of ``profiles`` that leaves any.
 
-    With ``instead_of``, a variant that the traces refute, an explanation must also decide the
-    elements that refute it: to be undecided there explains nothing.
+    With ``instead_of``, a variant that the traces refute under the profile ``base`` (or the usual
+    one), an explanation must also decide the elements that refute it: to be undecided there
+    explains nothing.
     """
     every = lattice(spec)
-    trials = [(p, every) for p in profiles]
+    low = any(FORMATS[t.scenario.dtype].digits < FORMATS["float32"].digits for t in traces)
+    trials = [(p, every) for p in profiles if p == base or _likely(p, low)]
     if instead_of is not None:
         # the claimed equations in another precision are a plainer explanation than other equations
         claimed = [tuple(spec.variant(instead_of).items())]
-        trials = [(p, claimed) for p, _ in trials[1:]] + trials
+        usual = base or Profile()
+        trials = [(p, claimed) for p in profiles if p != usual] + trials
     for profile, hypotheses in trials:
         left = hypotheses
         for trace in traces:
-            left = accepted(trace, spec, left, profile, instead_of=instead_of)
+            left = accepted(trace, spec, left, profile, instead_of=instead_of, base=base)
             if not left:
                 break
         if left:
@@ -116,6 +124,24 @@ def identify(
     return Identification(spec.name, None, Profile(), [], [], len(every))
 
 
+def own_profile(
+    traces: Sequence[Trace], spec: Spec, claimed: Mapping[str, str]
+) -> Iterator[Profile]:
+    """The profiles, apart from the usual one, under which ``traces`` that the claimed variant fails
+    under the usual one follow it all the same."""
+    hypotheses = [tuple(spec.variant(claimed).items())]
+    for profile in PROFILES[1:]:
+        if all(accepted(t, spec, hypotheses, profile, instead_of=claimed) for t in traces):
+            yield profile
+
+
+def _likely(profile: Profile, low: bool) -> bool:
+    """Whether a profile is tried with all variants: scalars and hyperparameters in float32, and
+    master weights where tensors have 16 bits; the rest is tried with the claimed equations only."""
+    unusual = set(profile.deviations())
+    return unusual <= {"scalars", "hypers"} or (low and unusual == {"memory"})
+
+
 def accepted(
     trace: Trace,
     spec: Spec,
@@ -123,10 +149,12 @@ def accepted(
     profile: Profile,
     *,
     instead_of: Mapping[str, str] | None = None,
+    base: Profile | None = None,
 ) -> list[Variant]:
     """The hypotheses that ``trace`` does not reject.
 
-    With ``instead_of``, they must also decide every element at which that variant fails.
+    With ``instead_of``, they must also decide every element at which that variant fails under
+    ``base``.
     """
     by_init: dict[tuple[tuple[str, str], ...], list[Variant]] = {}
     for v in hypotheses:
@@ -136,7 +164,7 @@ def accepted(
     if instead_of is not None:
         refuted = [
             {n: j.failed for n, j in part.outputs.items()}
-            for part in judge(trace, spec, instead_of, profile=Profile())
+            for part in judge(trace, spec, instead_of, profile=base or Profile())
         ]
     kept: set[Variant] = set()
     for some in by_init.values():

@@ -3,7 +3,7 @@ answers together again."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ def outcomes(
     equations downstream of a state use its *observed* new value: an explanation, never an
     accusation.  ``only`` restricts the outputs.
     """
+    steps = _as_held(steps, fmt, profile)
     graph = programs[0].graph
     wanted = [[n for n in p.outputs if only is None or n in only] for p in programs]
     tops = [p.outputs[n] for p, names in zip(programs, wanted, strict=True) for n in names]
@@ -109,11 +110,32 @@ def outcomes(
                     shared = Bound(shelf.factors[key], start, nonneg, given)
                 for name in wanted[k]:
                     outcome = shared.outcome(program.outputs[name], fold)
+                    if profile.memory == "wider":  # what is shown is rounded once more
+                        shown = np.abs(outcome.value) * fmt.unit + fmt.tiny * fmt.unit
+                        outcome = replace(outcome, error=outcome.error + shown)
                     answers[k][name].append((at, span, outcome))
     return [
         {name: _assembled(parts, rows, width) for name, parts in answer.items()}
         for answer in answers
     ]
+
+
+def _as_held(steps: Steps, fmt: Format, profile: Profile) -> Steps:
+    """The steps with the errors of a start that is not quite what can be seen."""
+    wider, flushed = profile.memory == "wider", profile.subnormals == "flushed"
+    if not (wider or flushed):
+        return steps
+    # nothing is hidden yet when a parameter takes its first step
+    later = np.array([[s.get("t", 2.0) > 1] for s in steps.scalars])
+    errors = {}
+    for name, x in steps.start.items():
+        error = np.zeros_like(x) + (steps.start_error or {}).get(name, 0.0)
+        if wider and name != "grad":
+            error = error + later * (np.abs(x) * fmt.unit + fmt.tiny * fmt.unit)
+        if flushed:
+            error = error + np.where(np.abs(x) < fmt.tiny, np.abs(x), 0)
+        errors[name] = error
+    return replace(steps, start_error=errors)
 
 
 def _maybe(
