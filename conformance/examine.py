@@ -10,7 +10,7 @@ import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase
 
-from . import explain
+from .coverage import Separation, regimes
 from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
@@ -98,6 +98,7 @@ class Examination:
     def _clear(self) -> None:
         self.counts: dict[str, _Counts] = {}
         self.regimes: dict[str, int] = {}
+        self.separation = Separation(self.spec, self.claimed)
         self.scenarios = self.steps = 0
         self.moved = False
         self.visible = True
@@ -237,7 +238,7 @@ class Examination:
                 self.counts.setdefault(label, _Counts()).add(judgement)
             start, observed = part.block.steps.start["p"], part.block.steps.observed["p"]
             self.moved |= bool((start != observed).any())
-        for name, n in explain.regimes(judged, scenario).items():
+        for name, n in regimes(judged, scenario).items():
             self.regimes[name] = self.regimes.get(name, 0) + n
         if trace.crash is not None:
             # one fault, one finding: the message may quote sizes and values
@@ -249,6 +250,8 @@ class Examination:
             self.crashes[kind] = (*first, count)
         for check, *where in trace.broken:
             self.broken.setdefault(check, (scenario, (where[0], where[1], where[2])))
+        if not failing(judged):
+            self.separation.look(trace, self.profile)
         if failing(judged):
             for d in diagnoses(trace, self.spec, self.claimed, self.profile, judged):
                 key = failure_key(d, scenario)
@@ -306,7 +309,7 @@ class Examination:
         if answers:
             return "variant"
         decided = sum(c.total - c.undecided - c.vacuous for c in self.counts.values())
-        return "conforms" if decided and self.moved else "undecided"
+        return "conforms" if decided and self.moved and not self.separation.blind else "undecided"
 
     def _result(
         self,
@@ -323,9 +326,9 @@ class Examination:
         if verdict == "conforms" and self.profile != Profile():
             message = f"follows the equations, and {profile_in_words(self.profile)}"
         if verdict == "undecided" and not message:
-            message = (
-                "nothing that was drawn could have told this optimizer from one that does nothing"
-            )
+            blind = self.moved and self.separation.blind
+            other = "any neighbour of the claimed variant" if blind else "one that does nothing"
+            message = f"nothing that was drawn could have told this optimizer from {other}"
         return {
             **describe(self.implementation, self.spec, self.dtype),
             "claimed": dict(self.claimed),
@@ -336,6 +339,7 @@ class Examination:
             "message": message,
             "checks": self._checks(),
             "regimes": self.regimes,
+            "neighbours": self.separation.as_dict(),
             "seconds": round(time.perf_counter() - begin, 3),
             "findings": findings or [],
         }

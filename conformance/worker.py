@@ -208,6 +208,7 @@ def _lost(
         "message": f"{who} {how}",
         "checks": last.get("counts", NO_CHECKS),
         "regimes": {},
+        "neighbours": {"apart": [], "same": [], "open": []},
         "seconds": round(time.monotonic() - begin, 3),
         "findings": [finding],
         "process_ended": True,

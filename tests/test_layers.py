@@ -34,7 +34,7 @@ LAYERS = (
     ("impls.adapters.torch_optim",),
     ("lockstep",),
     ("identify", "explain", "minimise"),
-    ("findings",),
+    ("coverage", "findings"),
     ("examine",),
     ("investigate",),
     ("record",),
