@@ -49,6 +49,7 @@ class Script:
     source: str
     kind: str = "contract"  # or refusal
     dtypes: Sequence[str] = ()
+    exact: bool = False  # compares runs bit for bit
     why_not: str = ""  # the reason why it is not asked of this implementation
 
 
@@ -64,6 +65,7 @@ class Variation:
     implementation: Implementation
     hyper: Hypers
     flags: bool = False
+    any_profile: bool = False  # the precision of the scalars is part of the circumstances
     dtypes: Sequence[str] = ()
     why_not: str = ""
 

@@ -58,7 +58,8 @@ HELPERS = (NotOffered, parameters, gradient, train, values, same)
 class Check:
     """A check by name.  The first line of its function's docstring is its sentence.
 
-    ``claim`` is what an implementation must claim to be asked (see ``torch_contracts.claims``).
+    ``claim`` is what an implementation must claim to be asked (see ``torch_contracts.claims``);
+    ``exact`` ones compare runs bit for bit, and so presuppose that a rerun gives the same.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Check:
     claim: str = ""
     kind: str = "contract"
     every_dtype: bool = False
+    exact: bool = False
 
     @property
     def sentence(self) -> str:

@@ -267,14 +267,14 @@ def deepcopy_resumes(make: Any) -> None:
 HELPERS = (through_a_file, dtypes_of, carried_by_getstate)
 
 CHECKS = (
-    Check("checkpoint", checkpoint_resumes),
-    Check("checkpoint-add-group", checkpoint_after_add_group),
-    Check("checkpoint-path", checkpoint_of_another_path),
-    Check("checkpoint-old", old_checkpoint_loads, claim="old checkpoints"),
+    Check("checkpoint", checkpoint_resumes, exact=True),
+    Check("checkpoint-add-group", checkpoint_after_add_group, exact=True),
+    Check("checkpoint-path", checkpoint_of_another_path, exact=True),
+    Check("checkpoint-old", old_checkpoint_loads, exact=True, claim="old checkpoints"),
     Check("large-step", large_step_counts_on, every_dtype=True),
     Check("load-options", options_are_loaded_as_copies),
-    Check("load-state", state_is_loaded_as_a_copy, claim="copies"),
-    Check("pickle", pickle_resumes),
-    Check("deepcopy", deepcopy_resumes),
+    Check("load-state", state_is_loaded_as_a_copy, exact=True, claim="copies"),
+    Check("pickle", pickle_resumes, exact=True),
+    Check("deepcopy", deepcopy_resumes, exact=True),
 )
 """In the order in which they are reported."""

@@ -121,7 +121,7 @@ def gradients_may_share_a_buffer(make: Any) -> None:
 
 
 def zero_grad_clears(make: Any) -> None:
-    """zero_grad sets gradients to None, or to zero in place, and the next step is as told"""
+    """zero_grad sets gradients to None, or with set_to_none=False to zero in place"""
     params = parameters(make)
     optimizer = make(params)
     if not hasattr(optimizer, "zero_grad"):
@@ -134,11 +134,8 @@ def zero_grad_clears(make: Any) -> None:
     for p, grad in zip(params, grads, strict=True):
         assert p.grad is grad, "zero_grad(set_to_none=False) exchanged a gradient"
         assert not p.grad.any(), f"zero_grad(set_to_none=False) left {p.grad.tolist()}"
-    before = values(params)
     optimizer.zero_grad(set_to_none=True)
     assert all(p.grad is None for p in params), "zero_grad(set_to_none=True) left a gradient"
-    optimizer.step()
-    assert same(values(params), before), "a step after zero_grad(set_to_none=True) moved parameters"
 
 
 def schedulers_drive_it(make: Any) -> None:
@@ -213,20 +210,6 @@ def two_side_by_side(make: Any) -> None:
     )
 
 
-def lr_tensor_is_not_changed(make: Any) -> None:
-    """an lr that is a tensor is read, and never written"""
-    for lr in (torch.tensor(0.125), torch.tensor([0.125])):
-        params = parameters(make)
-        try:
-            optimizer = make(params, lr=lr)
-            train(optimizer, params, 1, 3)
-        except (ValueError, TypeError, RuntimeError, NotImplementedError):
-            continue
-        assert float(lr) == 0.125, f"three steps changed the lr tensor from 0.125 to {float(lr)}"
-        now = float(optimizer.param_groups[0]["lr"])
-        assert now == 0.125, f"three steps changed the group's lr from 0.125 to {now}"
-
-
 def invalid_options_are_refused(make: Any) -> None:
     """an option out of its domain is refused with a ValueError or TypeError that names it"""
     for option, bad in make.refuses:
@@ -261,18 +244,15 @@ def sparse_gradients_are_refused_whole(make: Any) -> None:
 
 
 CHECKS = (
-    Check("closure", closure_is_called_once),
+    Check("closure", closure_is_called_once, exact=True),
     Check("options-untouched", options_are_left_alone),
     Check("storage", storage_is_kept),
-    Check("gradient-buffer", gradients_may_share_a_buffer),
+    Check("gradient-buffer", gradients_may_share_a_buffer, exact=True),
     Check("zero-grad", zero_grad_clears),
-    Check("scheduler", schedulers_drive_it),
+    Check("scheduler", schedulers_drive_it, exact=True),
     Check("duplicates", duplicates_are_noticed),
-    Check("two-live", two_side_by_side),
-    Check("lr-tensor-untouched", lr_tensor_is_not_changed),
+    Check("two-live", two_side_by_side, exact=True),
     Check("refusals", invalid_options_are_refused, claim="refusals", kind="refusal"),
     Check("sparse-refusal", sparse_gradients_are_refused_whole, claim="sparse", kind="refusal"),
 )
 """In the order in which they are reported."""
-
-__all__ = ["CHECKS", "NotOffered"]

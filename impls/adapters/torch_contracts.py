@@ -174,9 +174,10 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
                     _runner(check, make),
                     functools.partial(_script, impl, check, make),
                     str(Path(module.__file__ or "")),
-                    check.kind,
-                    tuple(FORMATS) if check.every_dtype else (),
-                    _why_not(check.claim, said),
+                    kind=check.kind,
+                    dtypes=tuple(FORMATS) if check.every_dtype else (),
+                    exact=check.exact,
+                    why_not=_why_not(check.claim, said),
                 )
             )
     for guise, sentence in GUISES.items():
@@ -193,6 +194,7 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
                 replace(impl, guise=guise),
                 off,
                 flags=bool(claim),
+                any_profile=guise == "lr-tensor",
                 dtypes=tuple(FORMATS) if guise == "mixed-dtypes" else (),
                 why_not=_why_not(claim, said),
             )
