@@ -66,6 +66,7 @@ class Variation:
     hyper: Hypers
     flags: bool = False
     any_profile: bool = False  # the precision of the scalars is part of the circumstances
+    claimed: bool = False  # then it may refuse only clearly: see REFUSALS in phase.py
     dtypes: Sequence[str] = ()
     why_not: str = ""
 

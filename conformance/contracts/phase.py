@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..implementation import Implementation, one_line
-from ..lockstep import Trace
+from ..minimise import Focus, minimise
 from ..scenario import Scenario, from_json, to_json
 from .bench import Bench, Breach, Raised, param
 from .contract import BringsContracts, Contract, NotApplicable, Relation, Script, Variation
@@ -67,7 +67,7 @@ def _tried(contract: Contract, bench: Bench, known: Collection[str]) -> tuple[st
     if finding is None:
         return HELD, None
     if place(finding.pop("error", None)) in known:
-        return f"not applicable: it {finding['summary']}, as told above", None
+        return f"not applicable: it {finding['summary'].partition(': ')[2]}, as elsewhere", None
     return BROKEN, {"check": contract.name, **finding}
 
 
@@ -89,11 +89,30 @@ def _broken(contract: Contract, bench: Bench) -> Finding | None:
                 return _variation(contract, bench)
     except Raised as e:
         assert e.trace.crash is not None
+        small = _shrunk(bench, e)
         return {
-            **_crash(e.trace.crash),
-            "scenario": to_json(e.trace.scenario),
-            "repro": e.by.repro(e.trace.scenario, bench.spec),
+            **_crash(e.trace.crash, contract.name),
+            "scenario": to_json(small),
+            "repro": e.by.repro(small, bench.spec),
         }
+
+
+def _shrunk(bench: Bench, raised: Raised) -> Scenario:
+    """A smaller scenario in which the subject raises at the same place."""
+
+    def fails(candidate: Scenario) -> Focus | None:
+        try:
+            bench.run(candidate, by=raised.by)
+        except NotApplicable:
+            return None
+        except Raised as e:
+            same = place(e.trace.crash) == place(raised.trace.crash)
+            return (max(e.trace.crash_step + 1, 0), 0, 0, 0) if same else None
+        return None
+
+    trace = raised.trace
+    at = (max(trace.crash_step + 1, 0), 0, 0, 0)
+    return minimise(trace.scenario, at, fails, bench.spec, budget=60)
 
 
 def _told(breach: Breach, bench: Bench, by: Implementation | None = None) -> Finding:
@@ -112,10 +131,10 @@ def _told(breach: Breach, bench: Bench, by: Implementation | None = None) -> Fin
     }
 
 
-def _crash(error: BaseException) -> Finding:
+def _crash(error: BaseException, contract: str) -> Finding:
     return {
         "kind": "crash",
-        "summary": f"raised {one_line(error)}",
+        "summary": f"{contract}: raised {one_line(error)}",
         "traceback": "".join(traceback.format_exception(error))[-4000:],
         "error": error,
     }
@@ -140,13 +159,16 @@ def _script(contract: Script, bench: Bench) -> Finding | None:
         return None
     except NotApplicable:
         raise
-    except AssertionError as e:
-        if traceback.extract_tb(e.__traceback__)[-1].filename == contract.source:
-            finding = {"kind": contract.kind, "summary": one_line(e).partition(": ")[2]}
-        else:  # the subject's own assertion
-            finding = _crash(e)
+    except NotImplementedError as e:
+        raise NotApplicable(f"refused: {one_line(e)}") from None
     except (Exception, SystemExit) as e:
-        finding = _crash(e)
+        ours = traceback.extract_tb(e.__traceback__)[-1].filename == contract.source
+        if ours and isinstance(e, AttributeError):  # no torch.optim.Optimizer, but much like one
+            raise NotApplicable(f"it has no {e.name}") from None
+        if ours and isinstance(e, AssertionError):
+            finding = {"kind": contract.kind, "summary": one_line(e).partition(": ")[2]}
+        else:
+            finding = _crash(e, contract.name)
     return {**finding, "scenario": done, "repro": contract.repro()}
 
 
@@ -170,10 +192,10 @@ def _variation(contract: Variation, bench: Bench) -> Finding | None:
         try:
             trace = bench.run(plain, by=contract.implementation)
         except Raised as e:
-            error = e.trace.crash
-            if not isinstance(error, REFUSALS) or _changed(e.trace):
+            refused = e.trace.crash
+            # a claim may be denied clearly and at once; what is not claimed, in any way
+            if contract.claimed and not (isinstance(refused, REFUSALS) and e.trace.crash_step <= 0):
                 raise
-            refused = error
             continue
         held = True
         missed = bench.misses(trace, any_profile=contract.any_profile)
@@ -185,11 +207,6 @@ def _variation(contract: Variation, bench: Bench) -> Finding | None:
         reason = f"refused: {one_line(refused)}" if refused else "it is wrong without it, too"
         raise NotApplicable(reason)
     return None
-
-
-def _changed(trace: Trace) -> bool:
-    """Whether a step that raised had been preceded by one that did not."""
-    return trace.crash_step > 0
 
 
 def _smaller(contract: Variation, bench: Bench, plain: Scenario) -> tuple[Scenario, str]:

@@ -31,10 +31,12 @@ def through_a_file(optimizer: Any) -> Any:
 
 
 def dtypes_of(state: Any) -> list[Any]:
-    return [
-        x.dtype for slots in state.values() for k, x in slots.items()
-        if torch.is_tensor(x) and k != "step"
-    ]  # fmt: skip
+    """The dtypes of all tensors in a state, step counters apart."""
+    if torch.is_tensor(state):
+        return [state.dtype]
+    if isinstance(state, dict):
+        return [d for k, x in state.items() if k != "step" for d in dtypes_of(x)]
+    return [d for x in state for d in dtypes_of(x)] if isinstance(state, list | tuple) else []
 
 
 def checkpoint_resumes(make: Any) -> None:
@@ -155,8 +157,8 @@ def large_step_counts_on(make: Any) -> None:
     p = torch.ones(2, dtype=dtype).requires_grad_(make.requires_grad)
     optimizer = make([p])
     train(optimizer, [p], 1, 2)
-    slots = optimizer.state_dict()["state"].get(0, {})
-    if "step" not in slots or float(slots["step"]) != 2:
+    slots = optimizer.state_dict()["state"].get(0)
+    if not isinstance(slots, dict) or slots.get("step") != 2:
         raise NotOffered("its state shows no step counter")
     for start in make.large_steps:
         saved = through_a_file(optimizer)
@@ -210,12 +212,12 @@ def state_is_loaded_as_a_copy(make: Any) -> None:
 def carried_by_getstate(optimizer: Any) -> None:
     """Raise NotOffered where the class keeps things that torch's __getstate__ does not carry."""
     names = ("__getstate__", "__reduce__", "__reduce_ex__", "__deepcopy__")
-    base = torch.optim.Optimizer
-    if any(getattr(type(optimizer), n, None) is not getattr(base, n, None) for n in names):
+    base, kind = torch.optim.Optimizer, type(optimizer)
+    if any(getattr(kind, n, None) is not getattr(base, n, None) for n in names):
         return
-    usual = vars(torch.optim.SGD([torch.zeros(1)], lr=0.1))
-    own = [k for k, x in vars(optimizer).items() if k not in usual and not isinstance(x, bool)]
-    if own:
+    usual = {*vars(torch.optim.SGD([torch.zeros(1)], lr=0.1))}
+    own = [k for k in vars(optimizer) if k not in usual]
+    if own and not kind.__module__.startswith("torch.optim."):
         raise NotOffered(
             f"it keeps {', '.join(own)} beside what torch.optim.Optimizer.__getstate__ carries"
         )

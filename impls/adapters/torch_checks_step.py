@@ -211,7 +211,7 @@ def two_side_by_side(make: Any) -> None:
 
 
 def invalid_options_are_refused(make: Any) -> None:
-    """an option out of its domain is refused with a ValueError or TypeError that names it"""
+    """an option out of its domain is refused with a ValueError or TypeError, and nothing changed"""
     for option, bad in make.refuses:
         params = parameters(make)
         before = values(params)

@@ -78,20 +78,37 @@ def claims(subject: Any) -> frozenset[str]:
     """What a class claims beyond the interface of torch.optim.Optimizer.
 
     torch documents sparse gradients and that complex parameters are pairs of reals; its classes
-    check their options, and read checkpoints of older versions.  A class inherits the claims of
-    the class it derives from.
+    check their options, and read checkpoints of older versions.  The reference says as much, and
+    that a loaded checkpoint is copied.  A class inherits what its parent claims as long as it
+    inherits the method that keeps the promise.
     """
     found: set[str] = set()
-    for base in getattr(subject, "__mro__", ()):
-        if base in (object, torch.optim.Optimizer):
-            continue
-        if base.__module__.startswith("torch.optim."):
-            found |= {"refusals", "complex", "sparse", "old checkpoints"}
-            if base is subject and base.__name__ == "Adagrad":
-                found.add("counts for ever")  # its lr falls with every step
-        elif base.__module__.startswith("optconform.impls.reference."):
-            found |= {"refusals", "more refusals", "complex", "sparse", "old checkpoints", "copies"}
+    for method, promised in PROMISES.items():
+        if _whose(getattr(subject, method, None)):
+            found |= promised
+    if _whose(getattr(subject, "__init__", None)) == "reference":
+        found |= {"more refusals", "copies"}
+    if subject is torch.optim.Adagrad:  # its lr falls with every step; no limit is documented
+        found.add("counts for ever")
     return frozenset(found)
+
+
+PROMISES = {
+    "__init__": {"refusals"},
+    "step": {"complex", "sparse"},
+    "__setstate__": {"old checkpoints"},
+}
+
+
+def _whose(method: Any) -> str:
+    """``torch`` or ``reference`` for a method of one of their optimizers, else nothing."""
+    module = getattr(method, "__module__", None) or ""
+    if module.startswith("optconform.impls.reference."):
+        return "reference"
+    return "torch" if module.startswith("torch.optim.") and module != BASE else ""
+
+
+BASE = torch.optim.Optimizer.__module__
 
 
 class Make:
@@ -195,6 +212,7 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
                 off,
                 flags=bool(claim),
                 any_profile=guise == "lr-tensor",
+                claimed=bool(claim),
                 dtypes=tuple(FORMATS) if guise == "mixed-dtypes" else (),
                 why_not=_why_not(claim, said),
             )

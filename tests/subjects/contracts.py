@@ -283,47 +283,30 @@ class SharedClock(Adam):  # the time of the n-th parameter, of whichever optimiz
         return t
 
 
-class AbsoluteLr(torch.optim.Adam):  # takes a negative lr, though its parent does not
-    def __init__(
-        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False,
-        maximize=False,
-    ):  # fmt: skip
-        super().__init__(params, abs(lr), betas, eps, weight_decay, amsgrad, maximize=maximize)
+class AnyEps(reference.Adam):  # takes a negative eps, though its parent does not
+    _domains = {k: v for k, v in reference.Adam._domains.items() if k != "eps"}  # noqa: RUF012
 
 
 class HalfDoneSparse(torch.optim.Adam):  # refuses sparse gradients, but not at once
-    @torch.no_grad()
-    def step(self, closure=None):
-        for o in self.param_groups:
-            for p in o["params"]:
-                if p.grad is not None and p.grad.is_sparse:
-                    p.sub_(p.grad.to_dense())
-        return super().step(closure)
+    def _init_group(self, group, *lists):
+        for p in group["params"]:
+            if p.grad is not None and p.grad.is_sparse:
+                p.sub_(p.grad.to_dense())
+        return super()._init_group(group, *lists)
 
 
 class ComplexIsReal(torch.optim.Adam):
-    @torch.no_grad()
-    def step(self, closure=None):
-        for o in self.param_groups:
-            for p in o["params"]:
-                if p.is_complex():
-                    p.grad = p.grad.real + 0j * p.grad
-        return super().step(closure)
+    def _init_group(self, group, params, grads, *lists):
+        found = super()._init_group(group, params, grads, *lists)
+        grads[:] = [g.real + 0j * g if g.is_complex() else g for g in grads]
+        return found
 
 
-class SparseDoubled(torch.optim.SGD):  # momentum and all the rest are right
-    @torch.no_grad()
-    def step(self, closure=None):
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for o in self.param_groups:
-            for p in o["params"]:
-                if p.grad is not None and p.grad.is_sparse:
-                    p.grad = 2 * p.grad
-        super().step()
-        return loss
+class SparseDoubled(torch.optim.SGD):
+    def _init_group(self, group, params, grads, *lists):
+        found = super()._init_group(group, params, grads, *lists)
+        grads[:] = [2 * g if g.is_sparse else g for g in grads]
+        return found
 
 
 class LrTensorRounded(Adam):
@@ -368,9 +351,11 @@ class OwnPathOnly(torch.optim.Adam):  # forgets the moments of another code path
                     self.state[p]["exp_avg"] = torch.zeros_like(p)
 
 
-class NewCheckpointsOnly(torch.optim.Adam):  # fills in nothing
-    def __setstate__(self, state):
-        torch.optim.Optimizer.__setstate__(self, state)
+class NewCheckpointsOnly(torch.optim.Adam):  # reads every option from the checkpoint
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        for group, old in zip(self.param_groups, saved["param_groups"], strict=True):
+            group["maximize"] = old["maximize"]
 
 
 class HalfTime(Adam):  # a step counter in float16, whatever the parameter's dtype
