@@ -1,8 +1,7 @@
 """One cell of a report: an implementation, a spec and a dtype, from drawn scenarios to a result."""
 
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +9,16 @@ import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase
 
+from .contracts.bench import Bench
+from .contracts.phase import hold_to_contracts, place
+from .contracts.relations import RELATIONS
 from .coverage import Separation, regimes
 from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
 from .identify import UNEXPLAINED, Identification, own_profile
 from .implementation import Implementation, Unsupported, one_line
+from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
 from .oracle.scalars import Profile
@@ -29,26 +32,29 @@ Emit = Callable[[dict[str, Any]], None]
 SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
 KEPT_TRACES = 6  # failing traces kept for identification, per class of failure
 
-CHECKS = {
+NUMERIC = {
     "lockstep": "every parameter and state tensor after every step, from the subject's own state",
     "free-running": "every parameter after every step, where the state cannot be seen",
     "none-gradient": "a parameter without a gradient, and its state, stay as they are",
     "gradient-untouched": "the step leaves the gradients as they were",
     "reload": "a state dict that is saved and loaded gives parameters and state back",
     "run": "the subject neither raises nor hangs nor ends its process",
-    "determinism": "a scenario that failed fails again",
 }
+
+CHECKS = NUMERIC | {r.name: r.sentence for r in RELATIONS} | SENTENCES
 """What is checked, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How much is drawn.  ``hyper`` fixes hyperparameters by their name in the spec."""
+    """How much is drawn.  ``hyper`` fixes hyperparameters by their name in the spec; ``dtypes`` are
+    all that are requested: what does not depend on the dtype is tried in one of them."""
 
     examples: int = 60
     steps: int = 8
     seed: int = 0
     hyper: Mapping[str, Value] = field(default_factory=dict)
+    dtypes: Sequence[str] = ()
 
 
 @dataclass
@@ -107,6 +113,8 @@ class Examination:
         self.broken: dict[str, tuple[Scenario, tuple[int, int, int]]] = {}
         self.failing: dict[Key, list[tuple[int, Trace]]] = {}
         self.passing: list[Trace] = []
+        self.contracts: dict[str, str] = {}
+        self.breaches: list[dict[str, Any]] = []
 
     # ---- drawing -----------------------------------------------------------------------------
 
@@ -143,12 +151,19 @@ class Examination:
         for scenario, error, step, count in self.crashes.values():
             explainer.crash(scenario, error, step, count)
         answers, findings = explainer.answers, explainer.findings
-        verdict = self._verdict(answers)
         # the variant that explains everything, when one does
         whole = next(iter(answers), None)
         if whole is not None and any(a.variant != whole.variant for a in answers):
             whole = UNEXPLAINED
-        return self._result(verdict, begin, findings=findings, answer=whole)
+
+        def result() -> dict[str, Any]:
+            every = [*findings, *self.breaches]
+            return self._result(self._verdict(answers), begin, findings=every, answer=whole)
+
+        if refusal is None:
+            self.emit({"event": "so far", "result": result()})
+            self._contracts(whole)
+        return result()
 
     def _failing_traces(self) -> list[Trace]:
         """Some of each class; the smallest first: they reject most hypotheses at the least cost."""
@@ -191,6 +206,31 @@ class Examination:
         except Unsupported as e:
             return one_line(e)
         return one_line(trace.crash) if trace.crash is not None else None
+
+    def _contracts(self, answer: Identification | None) -> None:
+        """Hold the subject to its contracts, by the equations that it was seen to follow."""
+        found = answer if answer is not None and answer.variant is not None else None
+        variant = self.claimed if found is None or found.variant is None else found.variant
+        bench = Bench(
+            self.implementation,
+            self.spec,
+            self.spec.variant(variant),
+            found.profile if found is not None else self.profile,
+            self.dtype,
+            self.fixed,
+            self.emit,
+        )
+        self.contracts, self.breaches = hold_to_contracts(
+            bench, first=self._first(), known=frozenset(self.crashes)
+        )
+
+    def _first(self) -> bool:
+        """Whether this is the first requested dtype that the subject takes; float32 goes first."""
+        order = sorted(self.settings.dtypes or [self.dtype], key=lambda d: d != "float32")
+        earlier = order[: order.index(self.dtype)] if self.dtype in order else []
+        if self.implementation.slow:
+            return not earlier
+        return all(self._probe(dtype) is not None for dtype in earlier)
 
     def _draw(self) -> None:
         slow, skipped = self.implementation.slow, False
@@ -241,9 +281,7 @@ class Examination:
         for name, n in regimes(judged, scenario).items():
             self.regimes[name] = self.regimes.get(name, 0) + n
         if trace.crash is not None:
-            # one fault, one finding: the message may quote sizes and values
-            frames = traceback.extract_tb(trace.crash.__traceback__)
-            kind = f"{type(trace.crash).__name__} {frames[-1].filename}:{frames[-1].lineno}"
+            kind = place(trace.crash)  # one fault, one finding
             known = self.crashes.get(kind)
             count = known[3] + 1 if known else 1
             first = known[:3] if known else (scenario, trace.crash, trace.crash_step)
@@ -295,6 +333,7 @@ class Examination:
             "scenarios": self.scenarios,
             "steps": self.steps,
             "tensors": {n: c.as_dict() for n, c in self.counts.items()},
+            "contracts": self.contracts,
         }
 
     # ---- the result --------------------------------------------------------------------------
@@ -304,7 +343,7 @@ class Examination:
             return "diverges"
         if self.crashes:
             return "error"
-        if self.broken:
+        if self.broken or self.breaches:
             return "diverges"
         if answers:
             return "variant"

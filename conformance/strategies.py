@@ -47,9 +47,15 @@ def hyper_values(hyper: HyperSpec) -> st.SearchStrategy[Value]:
     """Values of one hyperparameter: the usual and the revealing ones inside its domain."""
     if hyper.domain is None:
         return st.sampled_from([False, False, True])
+    return st.sampled_from([float(hyper.default), *usual(hyper)])
+
+
+def usual(hyper: HyperSpec) -> list[float]:
+    """The usual and the revealing values of a hyperparameter that is no flag."""
     domain = hyper.domain
-    usual = _USUAL.get(hyper.name, (0.0, 1e-2, 0.1, 0.5, 0.9, 1.0))
-    return st.sampled_from([v for v in (float(hyper.default), *usual) if v in domain])
+    assert domain is not None
+    some = _USUAL.get(hyper.name, (0.0, 1e-2, 0.1, 0.5, 0.9, 1.0))
+    return [v for v in some if v in domain]
 
 
 def hypers(
