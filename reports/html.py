@@ -86,6 +86,7 @@ def _result(number: int, result: Json, spec: Json) -> dict[str, Any]:
         "mark": VERDICTS[result["verdict"]],
         "notes": view.notes(result),
         "contracts": view.contracts(result),
+        "neighbours": view.neighbours(result),
         "checks": {**checks, "tensors": tensors},
         "regimes": view.as_map(result.get("regimes")),
         "explained": _axes(spec, follows),

@@ -225,6 +225,24 @@ def pairs(value: object) -> str:
     return ", ".join(f"{key} = {text(item)}" for key, item in as_map(value).items())
 
 
+NEIGHBOURS = {
+    "apart": "told apart",
+    "same": "the same formula in these runs",
+    "open": "not told apart: no input did",
+}
+
+
+def neighbours(result: Json) -> dict[str, list[str]]:
+    """The variants next to the claimed one, by what the runs could say of them."""
+    found = as_map(result.get("neighbours"))
+    lists = {said: found.get(key) for key, said in NEIGHBOURS.items()}
+    return {
+        said: [text(v) for v in some]
+        for said, some in lists.items()
+        if isinstance(some, list) and some
+    }
+
+
 def contracts(result: Json) -> dict[str, list[str]]:
     """The names of a result's contracts by their status, the broken ones first; behind the name of
     one that is not applicable stands why."""
