@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import hypothesis
-from hypothesis import HealthCheck, Phase
-
 from . import explain
 from .explain import diagnoses
 from .findings import UNEXPLAINED, Explainer, Key, circumstances, failure_key
@@ -20,7 +17,7 @@ from .minimise import Focus
 from .oracle.scalars import Profile
 from .scenario import Group, Param, Recipe, Scenario, Step, to_json
 from .spec import Spec, Value
-from .strategies import scenarios
+from .strategies import look_at_each, scenarios
 
 Emit = Callable[[dict[str, Any]], None]
 """Tells the outside what goes on, so that nothing is lost when the subject kills the process."""
@@ -163,24 +160,16 @@ class Examination:
             small=slow,
         )
 
-        @hypothesis.seed(self.settings.seed)
-        @hypothesis.settings(
-            # the first that Hypothesis draws is the plainest, and no use when there are few
-            max_examples=1 + SLOW_EXAMPLES if slow else self.settings.examples,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @hypothesis.given(strategy)
-        def body(scenario: Scenario) -> None:
+        def look(scenario: Scenario) -> None:
             nonlocal skipped
             if slow and not skipped:
                 skipped = True
             else:
                 self._look(scenario)
 
-        body()
+        # the first that Hypothesis draws is the plainest, and no use when there are few
+        examples = 1 + SLOW_EXAMPLES if slow else self.settings.examples
+        look_at_each(strategy, look, examples=examples, seed=self.settings.seed)
 
     def _look(self, scenario: Scenario) -> None:
         self.emit({"event": "scenario", "scenario": to_json(scenario)})

@@ -1,15 +1,19 @@
 """Hypothesis strategies for scenarios.  Public: use them in your own property tests.
 
 What they draw often is what default settings hide: zero parameters, magnitudes over many decades,
-spikes followed by zeros, eps near 1e-2, lr * weight_decay near 0.1, lr changed in mid-run, None
-and late gradients, two unlike groups, sizes around SIMD widths.
+spikes followed by zeros, eps near 1e-2, lr * weight_decay near 0.1, lr and whatever else a scheduler
+may touch changed in mid-run, None and late gradients, two unlike groups, sizes around SIMD widths.
 """
 
-from collections.abc import Mapping, Sequence
+import ast
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import hypothesis
+from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
+from . import expr
 from .errors import RequestError
 from .formats import format_named
 from .scenario import (
@@ -23,7 +27,7 @@ from .scenario import (
     SetHyper,
     Step,
 )
-from .spec import HyperSpec, Spec, Value
+from .spec import HyperSpec, Spec, Value, all_conditions
 
 _USUAL: Mapping[str, Sequence[float]] = {
     # dyadic values are exact in every format; decimal ones show where a rounding happens
@@ -40,16 +44,23 @@ _USUAL: Mapping[str, Sequence[float]] = {
     "rho": (0.9, 0.95, 0.5, 0.0, 0.999999),
 }
 
-_SIZES = (1, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129)
+# the first is the simplest: large enough for every role of a gradient mixture to occur
+_SIZES = (16, 1, 1, 2, 3, 5, 7, 8, 9, 15, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129)
 
 
 def hyper_values(hyper: HyperSpec) -> st.SearchStrategy[Value]:
     """Values of one hyperparameter: the usual and the revealing ones inside its domain."""
     if hyper.domain is None:
         return st.sampled_from([False, False, True])
+    return st.sampled_from([float(hyper.default), *usual(hyper)])
+
+
+def usual(hyper: HyperSpec) -> list[float]:
+    """The usual and the revealing values of a hyperparameter that is no flag."""
     domain = hyper.domain
-    usual = _USUAL.get(hyper.name, (0.0, 1e-2, 0.1, 0.5, 0.9, 1.0))
-    return st.sampled_from([v for v in (float(hyper.default), *usual) if v in domain])
+    assert domain is not None
+    some = _USUAL.get(hyper.name, (0.0, 1e-2, 0.1, 0.5, 0.9, 1.0))
+    return [v for v in some if v in domain]
 
 
 def hypers(
@@ -81,6 +92,30 @@ def _reconciled(spec: Spec, h: dict[str, Value], fixed: Mapping[str, Value]) -> 
         if not spec.admissible(h) and "nesterov" not in fixed:
             h = {**h, "nesterov": False}
     return h
+
+
+def changes(spec: Spec, name: str, current: Mapping[str, Value]) -> list[Value]:
+    """Other values that a hyperparameter may take between steps.
+
+    The same conditions hold as before, so that no state has to appear in mid-run; and what a state
+    starts from is not changed once it may have started.
+    """
+    if spec.hypers[name].domain is None or name in _initial(spec):
+        return []
+
+    def truths(value: Value) -> list[bool]:
+        settled = {**current, name: value, "t": 2.0, "lr0": 1.0}
+        return [expr.holds(c, settled) for c in (*all_conditions(spec), *spec.requires)]
+
+    now = truths(current[name])
+    return [v for v in usual(spec.hypers[name]) if v != current[name] and truths(v) == now]
+
+
+def _initial(spec: Spec) -> set[str]:
+    """The names that initial states are made of, in whatever variant."""
+    chosen = [c for axis in spec.axes.values() for c in axis.choices.values()]
+    states = [*spec.states.values(), *(s for c in chosen for s in c.states.values())]
+    return set().union(*(expr.names(ast.parse(s.init, mode="eval")) for s in states))
 
 
 def params(*, small: bool = False) -> st.SearchStrategy[Param]:
@@ -148,23 +183,52 @@ def scenarios(
     out: list[Event] = []
     total = list(group_list)
     changeable = [n for n in changeable if n in spec.hypers and n not in fixed]
+    now = [dict(g.hyper) for g in group_list]
     for k in range(count):
         if k:
+            # what costs most comes last: the plainest scenario has steps and nothing else
             what = draw(st.integers(0, 19))
-            if what < 4 and changeable:
-                name = changeable[0] if what < 3 else draw(st.sampled_from(list(changeable)))
+            if 12 <= what < 18 and changeable:
+                rest = changeable[1:] or changeable
+                name = draw(st.sampled_from([changeable[0]] * len(rest) + rest))
                 g = draw(st.integers(0, len(total) - 1))
-                value = draw(hyper_values(spec.hypers[name]))
-                out.append(SetHyper(g, {name: value}))
-            elif what == 4 and len(total) < 3:
+                if others := changes(spec, name, now[g]):
+                    now[g][name] = draw(st.sampled_from(others))
+                    out.append(SetHyper(g, {name: now[g][name]}))
+            elif what == 18 and len(total) < 3:
                 joining = draw(groups(spec, fixed=fixed))
                 total.append(joining)
+                now.append(dict(joining.hyper))
                 out.append(AddGroup(joining))
-            elif what == 5:
+            elif what == 19:
                 out.append(Reload())
         skipped: tuple[tuple[int, int], ...] = ()
-        if draw(st.integers(0, 5)) == 0:
+        if draw(st.integers(0, 5)) == 5:
             g = draw(st.integers(0, len(total) - 1))
             skipped = ((g, draw(st.integers(0, len(total[g].params) - 1))),)
         out.append(Step(skipped))
     return Scenario(spec.name, dtype, tuple(group_list), tuple(out))
+
+
+def look_at_each(
+    strategy: st.SearchStrategy[Scenario],
+    look: Callable[[Scenario], None],
+    *,
+    examples: int,
+    seed: int,
+) -> None:
+    """Draw so many scenarios, the same ones for the same seed, and look at each."""
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(strategy)
+    def body(scenario: Scenario) -> None:
+        look(scenario)
+
+    body()
