@@ -2,7 +2,7 @@
 answers together again."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,10 @@ from .structure import blocks, folds, frontier
 Floats = NDArray[Any]
 
 BLOCK = 12288  # elements: a few dozen float64 arrays of this size stay in a core's cache
+
+# glibc hands freed memory back to the system above a threshold that follows the largest block freed
+# so far; without this the blocks' arrays are paged in anew each time, which took half of the time
+np.empty(31 << 20, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +86,30 @@ def outcomes(
     if nodes not in shelf.blocks:
         shelf.blocks[nodes] = blocks(scalars, nodes)
     for block in shelf.blocks[nodes]:
-        across = min(width, BLOCK) or 1
-        down = max(1, BLOCK // across)
-        for top in range(0, len(block), down):
-            at = block[top : top + down]
+        for down, span in _cached(len(block), width):
+            at = block[down]
             key = (fmt.name, at.tobytes())
             if key not in shelf.factors:
                 shelf.factors[key] = Factors(graph, fmt, scalars, at)
-            factors = shelf.factors[key]
-            for left in range(0, max(width, 1), across):
-                span = slice(left, left + across)
-                start = {
-                    n: (x[at, span], _maybe(steps.start_error, n, at, span))
-                    for n, x in steps.start.items()
-                }
-                shared = None
-                for k, program in enumerate(programs):
-                    fold = folds(graph, tuple(program.outputs.values()))
-                    given = {}
-                    if conditional:
-                        given = {
-                            program.lets[s.name]: steps.observed[s.name][at, span]
-                            for s in program.states
-                            if s.name in steps.observed and s.name in program.lets
-                        }
-                    if shared is None or conditional:
-                        shared = Bound(factors, start, nonneg, given)
-                    for name in wanted[k]:
-                        outcome = shared.outcome(program.outputs[name], fold)
-                        answers[k][name].append((at, span, outcome))
+            start = {
+                n: (x[at, span], _maybe(steps.start_error, n, at, span))
+                for n, x in steps.start.items()
+            }
+            shared = None
+            for k, program in enumerate(programs):
+                fold = folds(graph, tuple(program.outputs.values()))
+                given = {}
+                if conditional:
+                    given = {
+                        program.lets[s.name]: steps.observed[s.name][at, span]
+                        for s in program.states
+                        if s.name in steps.observed and s.name in program.lets
+                    }
+                if shared is None or conditional:
+                    shared = Bound(shelf.factors[key], start, nonneg, given)
+                for name in wanted[k]:
+                    outcome = shared.outcome(program.outputs[name], fold)
+                    answers[k][name].append((at, span, outcome))
     return [
         {name: _assembled(parts, rows, width) for name, parts in answer.items()}
         for answer in answers
@@ -154,11 +153,28 @@ class Judgement:
 
 def compare(outcome: Outcome, observed: Floats, start: Floats) -> Judgement:
     """Compare what was observed with what was possible."""
+    shape = observed.shape
+    ratio = np.empty(shape, np.float64)
+    failed, vacuous = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
     with np.errstate(all="ignore"):
-        ratio = _ratio(outcome, observed)
-        failed = (ratio > 1) & ~outcome.undecided
-        vacuous = (_ratio(outcome, start) <= 1) & ~outcome.undecided
+        for at in _cached(*shape):
+            here = Outcome(
+                outcome.value[at], outcome.error[at], outcome.undecided[at], outcome.must_nan[at]
+            )
+            decided = ~here.undecided
+            ratio[at] = _ratio(here, observed[at])
+            failed[at] = (ratio[at] > 1) & decided
+            vacuous[at] = (_ratio(here, start[at]) <= 1) & decided
     return Judgement(outcome, ratio, failed, vacuous)
+
+
+def _cached(rows: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of an array that stay in cache."""
+    across = min(width, BLOCK) or 1
+    down = max(1, BLOCK // across)
+    for top in range(0, rows, down):
+        for left in range(0, max(width, 1), across):
+            yield slice(top, top + down), slice(left, left + across)
 
 
 def _ratio(outcome: Outcome, observed: Floats) -> NDArray[np.float64]:
