@@ -169,7 +169,7 @@ class Examination:
 
         # the first that Hypothesis draws is the plainest, and no use when there are few
         examples = 1 + SLOW_EXAMPLES if slow else self.settings.examples
-        look_at_each(strategy, look, examples=examples, seed=self.settings.seed)
+        look_at_each(strategy, look, dtype=self.dtype, examples=examples, seed=self.settings.seed)
 
     def _look(self, scenario: Scenario) -> None:
         self.emit({"event": "scenario", "scenario": to_json(scenario)})

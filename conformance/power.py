@@ -69,7 +69,7 @@ def drawn(name: str, dtype: str, drawing: Drawing, changeable: tuple[str, ...]) 
     """The scenarios that ``check`` draws for a spec and a dtype."""
     found: list[Scenario] = []
     strategy = scenarios(load(name), dtype=dtype, max_steps=drawing.steps, changeable=changeable)
-    look_at_each(strategy, found.append, examples=drawing.examples, seed=drawing.seed)
+    look_at_each(strategy, found.append, dtype=dtype, examples=drawing.examples, seed=drawing.seed)
     return found
 
 

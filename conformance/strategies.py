@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from . import expr
 from .errors import RequestError
-from .formats import format_named
+from .formats import FORMATS, format_named
 from .scenario import (
     AddGroup,
     Event,
@@ -189,12 +189,18 @@ def scenarios(
             # what costs most comes last: the plainest scenario has steps and nothing else
             what = draw(st.integers(0, 19))
             if 12 <= what < 18 and changeable:
-                rest = changeable[1:] or changeable
-                name = draw(st.sampled_from([changeable[0]] * len(rest) + rest))
                 g = draw(st.integers(0, len(total) - 1))
-                if others := changes(spec, name, now[g]):
-                    now[g][name] = draw(st.sampled_from(others))
-                    out.append(SetHyper(g, {name: now[g][name]}))
+                which = draw(st.integers(0, 2))  # the first, any other, or all of them at once
+                rest = changeable[1:] or changeable
+                names = changeable[:1] if which == 0 else changeable
+                if which == 1:
+                    names = [draw(st.sampled_from(rest))]
+                changed: dict[str, Value] = {}
+                for name in names:
+                    if others := changes(spec, name, now[g]):
+                        now[g][name] = changed[name] = draw(st.sampled_from(others))
+                if changed:
+                    out.append(SetHyper(g, changed))
             elif what == 18 and len(total) < 3:
                 joining = draw(groups(spec, fixed=fixed))
                 total.append(joining)
@@ -214,12 +220,16 @@ def look_at_each(
     strategy: st.SearchStrategy[Scenario],
     look: Callable[[Scenario], None],
     *,
+    dtype: str,
     examples: int,
     seed: int,
 ) -> None:
-    """Draw so many scenarios, the same ones for the same seed, and look at each."""
+    """Draw so many scenarios, the same ones for the same seed and dtype, and look at each.
 
-    @hypothesis.seed(seed)
+    Each dtype has its own: what one set of scenarios happens to leave out, another shows.
+    """
+
+    @hypothesis.seed(len(FORMATS) * seed + list(FORMATS).index(dtype))
     @hypothesis.settings(
         max_examples=examples,
         database=None,
