@@ -110,46 +110,64 @@ def _cells(
 
 
 def proof(original: Machine, mutant: Machine) -> str | None:
-    """Why two machines on one graph are the same function; None where that is not shown."""
-    spec, graph = original.spec, original.graph
+    """Why two machines on one graph are the same function; None where that is not shown.
+
+    By induction over the steps: the first starts both from their initial states; every later one
+    from the same states, since what they computed until then was the same.
+    """
+    spec = original.spec
     conditions = tuple(dict.fromkeys([*original.conditions, *mutant.conditions]))
     found = cases(spec, conditions)
     if found is None:
         return None
-    identical = True
-    for case in found:
-        first = {graph.add(Hyper("t")): graph.const(1)}
-        memo = {graph.add(Hyper(n)): graph.const(v) for n, v in case.constants.items()}
-        if case.constants.get("t") == 1:
-            lr = graph.add(Hyper("lr"))
-            first |= {graph.add(Hyper(FIRST + n)): graph.add(Hyper(n)) for n in spec.hypers}
-            first |= {graph.add(Hyper("lr0")): lr}
-        else:
-            first = {}
-        sides = []
-        for m in (original, mutant):
-            known = dict(memo)
-            known |= {i: rebuilt(graph, j, dict(memo)) for i, j in first.items()}
-            if case.constants.get("t") == 1:
-                known |= {
-                    graph.add(Input(n)): rebuilt(graph, i, dict(memo)) for n, i in m.inits.items()
-                }
-            outputs = m.settled(case.truths)
-            seen = ("p", *m.visible(case.truths))
-            sides.append({n: rebuilt(graph, outputs[n], known) for n in seen})
-        if sides[0] == sides[1]:
-            continue
-        identical = False
-        try:
-            forms = Forms(graph)
-            if not all(forms.same(i, sides[1][n]) for n, i in sides[0].items()):
-                return None
-        except Unwieldy:
-            return None
-    where = "the case" if len(found) == 1 else f"each of {len(found)} cases"
-    if identical:
-        return f"the same expression in {where}"
-    return f"the same rational function in {where}"
+    try:
+        constant = _constant_states(original, found)
+        identical = True
+        for case in found:
+            sides = [_outputs(m, case, constant) for m in (original, mutant)]
+            if sides[0] != sides[1]:
+                identical = False
+                forms = Forms(original.graph)
+                if not all(forms.same(i, sides[1][n]) for n, i in sides[0].items()):
+                    return None
+    except Unwieldy:
+        return None
+    what = "expression" if identical else "rational function"
+    out = f"the same {what} in each of {len(found)} cases"
+    if constant and not identical:
+        out += f", where {' and '.join(constant)} never {'change' if constant[1:] else 'changes'}"
+    return out
+
+
+def _outputs(m: Machine, case: Case, constant: Sequence[str]) -> dict[str, Index]:
+    """What can be seen after a step, with everything in place that the case settles."""
+    graph = m.graph
+    known = {graph.add(Hyper(n)): graph.const(v) for n, v in case.constants.items()}
+    started = constant
+    if case.constants.get("t") == 1:
+        started = tuple(m.inits)
+        for n in m.spec.hypers:
+            known[graph.add(Hyper(FIRST + n))] = rebuilt(graph, graph.add(Hyper(n)), dict(known))
+        if "lr" in m.spec.hypers:
+            known[graph.add(Hyper("lr0"))] = rebuilt(graph, graph.add(Hyper("lr")), dict(known))
+    known |= {graph.add(Input(n)): rebuilt(graph, m.inits[n], dict(known)) for n in started}
+    outputs = m.settled(case.truths)
+    return {n: rebuilt(graph, outputs[n], known) for n in ("p", *m.visible(case.truths))}
+
+
+def _constant_states(m: Machine, found: Sequence[Case]) -> tuple[str, ...]:
+    """The states that start from a number and, in whatever case, never leave it."""
+    left = tuple(n for n, i in m.inits.items() if isinstance(m.graph.nodes[i], Const))
+    while left:
+        forms = Forms(m.graph)
+        sides = [_outputs(m, case, left) for case in found]
+        kept = tuple(
+            n for n in left if all(forms.same(m.inits[n], out[n]) for out in sides if n in out)
+        )
+        if kept == left:
+            break
+        left = kept
+    return left
 
 
 class Unwieldy(Exception):
@@ -228,14 +246,15 @@ class Forms:
         raise Unwieldy
 
     def atom(self, kind: str, *arguments: Rational) -> Rational:
-        known = (kind, arguments)
         for k, (other, parts) in enumerate(self.atoms):
             if other == kind and all(map(_equal, parts, arguments)):
-                break
-        else:
-            k = len(self.atoms)
-            self.atoms.append(known)
-        return {((k, 1),): Fraction(1)}, {(): Fraction(1)}
+                return _atom(k)
+        self.atoms.append((kind, arguments))
+        return _atom(len(self.atoms) - 1)
+
+
+def _atom(k: int) -> Rational:
+    return {((k, 1),): Fraction(1)}, {(): Fraction(1)}
 
 
 def _constant(value: Fraction) -> Rational:

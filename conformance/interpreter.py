@@ -89,12 +89,30 @@ class Machine:
             wanted = ["p", *self.visible(truths)]
             while wanted:
                 name = wanted.pop()
-                if name in out:
-                    continue
-                out[name] = rebuilt(self.graph, self.memory[name], memo, truths)
-                wanted += [n for n in inputs(self.graph, out[name]) if n in self.inits]
+                if name not in out:
+                    out[name] = rebuilt(self.graph, self.memory[name], memo, truths)
+                    wanted += [n for n in self.reads(self.memory[name], truths) if n in self.inits]
             self._settled[truths] = {n: out[n] for n in self.memory if n in out}
         return self._settled[truths]
+
+    def reads(self, root: Index, truths: frozenset[str]) -> list[str]:
+        """The tensors that a node reads at some step where, but for t, ``truths`` hold."""
+        graph = self.graph
+        seen: set[Index] = set()
+        stack, found = [root], []
+        while stack:
+            i = stack.pop()
+            if i in seen or graph.scalar[i]:
+                continue
+            seen.add(i)
+            match graph.nodes[i]:
+                case Input(name):
+                    found.append(name)
+                case Branch(condition, yes, no) if "t" not in expr.names(ast.parse(condition)):
+                    stack.append(yes if condition in truths else no)
+                case node:
+                    stack += expr.children(node)
+        return found
 
     def program(self, truths: frozenset[str]) -> Program:
         """The same, as the oracle's exact evaluation takes it."""
@@ -128,22 +146,6 @@ def machine(spec: Spec, variant: Variant) -> Machine:
 
 def _normal(condition: str) -> str:
     return ast.unparse(ast.parse(condition, mode="eval"))
-
-
-def inputs(graph: Graph, root: Index) -> list[str]:
-    """The tensors that ``root`` reads."""
-    seen: set[Index] = set()
-    stack, found = [root], []
-    while stack:
-        i = stack.pop()
-        if i in seen or graph.scalar[i]:
-            continue
-        seen.add(i)
-        node = graph.nodes[i]
-        if isinstance(node, Input):
-            found.append(node.name)
-        stack += expr.children(node)
-    return found
 
 
 def rebuilt(

@@ -373,7 +373,7 @@ def owners(machine: Machine) -> dict[Index, str]:
             i = stack.pop()
             if i not in out:
                 out[i] = name
-                stack += [j for j in children(graph.nodes[i])]
+                stack += children(graph.nodes[i])
     return out
 
 

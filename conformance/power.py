@@ -3,16 +3,19 @@
 Every mutant of a program is judged as ``check`` would: scenarios are drawn by the same strategy
 from the same seed, float32 first, then the other dtypes, and looked at until one fails.
 
-    killed       a scenario failed.  ``scenarios`` and ``checks`` count everything that was drawn and
-                 judged until then, over all dtypes, the failing scenario included
+    killed       a scenario failed.  ``scenarios`` and ``checks`` count everything that was drawn
+                 and judged until then, over all dtypes, the failing scenario included
     equivalent   the change has no effect, and the reason is told
     survived     neither: a hole in the suite
 """
 
+import collections
 import functools
 import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +25,14 @@ from .formats import FORMATS
 from .implementation import Implementation
 from .interpreter import Interpreted, Machine, machine
 from .lockstep import Judged, judge, run
-from .mutants import Mutant, mutants
+from .mutants import OPERATORS, Mutant, mutants
 from .oracle.scalars import Profile
 from .scenario import Scenario
 from .spec import Spec
 from .spec_file import load
 from .strategies import look_at_each, scenarios
+
+VERDICTS = ("killed", "equivalent", "survived")
 
 PATIENCE = 12  # scenarios after which it is asked whether the change has any effect
 
@@ -78,13 +83,13 @@ def look(
 ) -> Look:
     """Judge a subject in one scenario."""
     trace = run(subject, scenario, spec)
+    if trace.crash is not None:  # equations do not raise: this is our own fault
+        raise trace.crash
     judged = judge(trace, spec, variant, profile=Profile())
     wrong = dict.fromkeys(
         name for part in judged for name, j in part.outputs.items() if j.failed.any()
     )
     wrong |= dict.fromkeys(name for name, *_ in trace.broken)
-    if trace.crash is not None:
-        wrong[type(trace.crash).__name__] = None
     return Look(", ".join(wrong), *_counts(judged))
 
 
@@ -177,14 +182,59 @@ def deviations(spec: Spec) -> list[dict[str, str]]:
     return found
 
 
-def summary(fates: Sequence[Fate]) -> dict[str, float]:
-    """Counts, and how much it took to kill."""
-    killed = [f for f in fates if f.verdict == "killed"]
-    out: dict[str, float] = {
-        v: sum(f.verdict == v for f in fates) for v in ("killed", "equivalent", "survived")
+Row = dict[str, Any]
+
+
+def report(name: str, variant: tuple[tuple[str, str], ...], drawing: Drawing) -> Row:
+    """One program's control and mutants, as plain data."""
+    begin = time.perf_counter()
+    trial = Trial(name, variant, drawing)
+    failed, decided = trial.control()
+    fates = trial.fates()
+    by_operator = {
+        op: summary([f for m, f in fates if m.operator == op])
+        for op in OPERATORS
+        if any(m.operator == op for m, _ in fates)
     }
+    return {
+        "spec": trial.spec.name,
+        "variant": dict(variant),
+        "control": failed or "conforms",
+        "control_decided": decided,
+        **summary([f for _, f in fates]),
+        "dtypes": dict(collections.Counter(f.dtype for _, f in fates if f.verdict == "killed")),
+        "seconds": round(time.perf_counter() - begin, 1),
+        "operators": by_operator,
+        "mutants": [told(m, f) for m, f in fates],
+    }
+
+
+def told(mutant: Mutant, fate: Fate) -> Row:
+    row: Row = {
+        "operator": mutant.operator,
+        "where": mutant.where,
+        "change": mutant.change,
+        "verdict": fate.verdict,
+    }
+    if fate.verdict == "killed":
+        row |= {"dtype": fate.dtype, "by": fate.reason}
+    if fate.verdict == "equivalent":
+        row |= {"reason": fate.reason}
+    else:
+        row |= {"scenarios": fate.scenarios, "checks": fate.checks}
+    if fate.verdict == "survived":
+        row |= {"nearest": round(fate.nearest, 3)}
+    return row
+
+
+def summary(fates: Sequence[Fate]) -> Row:
+    """Counts, and how much it took to kill."""
+    out: Row = {v: sum(f.verdict == v for f in fates) for v in VERDICTS}
+    killed = [f for f in fates if f.verdict == "killed"]
     for what in ("scenarios", "checks"):
-        values = [getattr(f, what) for f in killed] or [0]
-        out[f"{what}_median"] = statistics.median(values)
-        out[f"{what}_max"] = max(values)
+        values = [getattr(f, what) for f in killed]
+        out[what] = {
+            "median": statistics.median(values) if values else None,
+            "max": max(values, default=None),
+        }
     return out
