@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .equivalence import explanations
+from .equivalence import reason
 from .errors import SpecError
 from .formats import FORMATS
 from .implementation import Implementation
@@ -143,20 +143,16 @@ class Trial:
         subject = Interpreted(mutant.machine, str(mutant))
         count = checks = 0
         nearest = 0.0
-        asked = False
         for dtype, scenario in self.scenarios():
-            if count == PATIENCE:
-                asked = True
-                for reason in explanations(self.original, mutant.machine):
-                    return Fate("equivalent", "", 0, 0, reason)
+            if count == PATIENCE and (why := reason(self.original, mutant.machine)):
+                return Fate("equivalent", "", 0, 0, why)
             seen = look(subject, scenario, self.spec, dict(self.variant))
             count, checks = count + 1, checks + seen.checks
             nearest = max(nearest, seen.nearest)
             if seen.failed:
                 return Fate("killed", dtype, count, checks, seen.failed)
-        if not asked:
-            for reason in explanations(self.original, mutant.machine):
-                return Fate("equivalent", "", 0, 0, reason)
+        if count <= PATIENCE and (why := reason(self.original, mutant.machine)):
+            return Fate("equivalent", "", 0, 0, why)
         return Fate("survived", "", count, checks, "", nearest)
 
     def fates(self) -> list[tuple[Mutant, Fate]]:
