@@ -25,6 +25,7 @@ from .record import command_line, dumps, record, write
 from .render import box, latex
 from .spec import Spec, Value
 from .spec_file import bundled, load
+from .trials import detectability, mutants
 from .worker import START_TIMEOUT, Job, Message, ask, list_target, run_jobs
 
 VERDICTS = {
@@ -357,6 +358,10 @@ def list_(what: str) -> None:
 
         for name, sentence in CHECKS.items():
             click.echo(f"{name:<22} {sentence}")
+
+
+cli.add_command(mutants)
+cli.add_command(detectability)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import hypothesis
 import numpy as np
-from hypothesis import HealthCheck, Phase
 
 from .contracts.bench import Bench
 from .contracts.phase import hold_to_contracts, place
@@ -24,7 +22,7 @@ from .minimise import Focus
 from .oracle.scalars import Profile
 from .scenario import Group, Param, Recipe, Scenario, Step, to_json
 from .spec import Spec, Value
-from .strategies import scenarios
+from .strategies import look_at_each, scenarios
 
 Emit = Callable[[dict[str, Any]], None]
 """Tells the outside what goes on, so that nothing is lost when the subject kills the process."""
@@ -243,24 +241,16 @@ class Examination:
             small=slow,
         )
 
-        @hypothesis.seed(self.settings.seed)
-        @hypothesis.settings(
-            # the first that Hypothesis draws is the plainest, and no use when there are few
-            max_examples=1 + SLOW_EXAMPLES if slow else self.settings.examples,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @hypothesis.given(strategy)
-        def body(scenario: Scenario) -> None:
+        def look(scenario: Scenario) -> None:
             nonlocal skipped
             if slow and not skipped:
                 skipped = True
             else:
                 self._look(scenario)
 
-        body()
+        # the first that Hypothesis draws is the plainest, and no use when there are few
+        examples = 1 + SLOW_EXAMPLES if slow else self.settings.examples
+        look_at_each(strategy, look, dtype=self.dtype, examples=examples, seed=self.settings.seed)
 
     def _look(self, scenario: Scenario) -> None:
         self.emit({"event": "scenario", "scenario": to_json(scenario)})

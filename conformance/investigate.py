@@ -3,9 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import hypothesis
-from hypothesis import HealthCheck, Phase
-
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
 from .identify import UNEXPLAINED, Identification, identify, lattice
@@ -15,7 +12,7 @@ from .oracle.scalars import Profile
 from .render import equation_text
 from .scenario import Scenario, to_json
 from .spec import Spec
-from .strategies import scenarios
+from .strategies import look_at_each, scenarios
 
 
 def investigate(
@@ -55,16 +52,7 @@ def _traces(
     )
     failures: list[str] = []
 
-    @hypothesis.seed(settings.seed)
-    @hypothesis.settings(
-        max_examples=1 + SLOW_EXAMPLES if implementation.slow else settings.examples,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @hypothesis.given(strategy)
-    def body(scenario: Scenario) -> None:
+    def look(scenario: Scenario) -> None:
         emit({"event": "scenario", "scenario": to_json(scenario)})
         try:
             trace = run(implementation, scenario, spec)
@@ -74,7 +62,8 @@ def _traces(
         if trace.crash is None and trace.rows:
             traces.append(trace)
 
-    body()
+    examples = 1 + SLOW_EXAMPLES if implementation.slow else settings.examples
+    look_at_each(strategy, look, dtype="float32", examples=examples, seed=settings.seed)
     return traces
 
 

@@ -1,17 +1,22 @@
 """Hypothesis strategies for scenarios.  Public: use them in your own property tests.
 
 What they draw often is what default settings hide: zero parameters, magnitudes over many decades,
-spikes followed by zeros, eps near 1e-2, lr * weight_decay near 0.1, lr changed in mid-run, None
-and late gradients, two unlike groups, sizes around SIMD widths.
+spikes followed by zeros, eps near 1e-2, lr * weight_decay near 0.1, hyperparameters changed in
+mid-run, None and late gradients, two unlike groups, sizes around SIMD widths.
 """
 
-from collections.abc import Mapping, Sequence
+import ast
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import hypothesis
+from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
+from . import expr
 from .errors import RequestError
-from .formats import format_named
+from .formats import FORMATS, format_named
 from .scenario import (
     AddGroup,
     Event,
@@ -23,7 +28,7 @@ from .scenario import (
     SetHyper,
     Step,
 )
-from .spec import HyperSpec, Spec, Value
+from .spec import HyperSpec, Spec, Value, all_conditions
 
 _USUAL: Mapping[str, Sequence[float]] = {
     # dyadic values are exact in every format; decimal ones show where a rounding happens
@@ -40,7 +45,8 @@ _USUAL: Mapping[str, Sequence[float]] = {
     "rho": (0.9, 0.95, 0.5, 0.0, 0.999999),
 }
 
-_SIZES = (1, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129)
+# the first is the simplest: large enough for every role of a gradient mixture to occur
+_SIZES = (16, 1, 1, 2, 3, 5, 7, 8, 9, 15, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129)
 
 
 def hyper_values(hyper: HyperSpec) -> st.SearchStrategy[Value]:
@@ -87,6 +93,46 @@ def _reconciled(spec: Spec, h: dict[str, Value], fixed: Mapping[str, Value]) -> 
         if not spec.admissible(h) and "nesterov" not in fixed:
             h = {**h, "nesterov": False}
     return h
+
+
+def changes(spec: Spec, name: str, current: Mapping[str, Value]) -> list[Value]:
+    """Other values that a hyperparameter may take between steps.
+
+    The same conditions hold as before, so that no state has to appear in mid-run; what a state
+    starts from is not changed once it may have started; nor is the base of a power of t, since no
+    paper says whether b**t is then a power of the last b or the product of all of them.
+    """
+    if spec.hypers[name].domain is None or name in _initial(spec) | _compounded(spec):
+        return []
+
+    def truths(value: Value) -> list[bool]:
+        settled = {**current, name: value, "t": 2.0, "lr0": 1.0}
+        return [expr.holds(c, settled) for c in (*all_conditions(spec), *spec.requires)]
+
+    now = truths(current[name])
+    return [v for v in usual(spec.hypers[name]) if v != current[name] and truths(v) == now]
+
+
+def _initial(spec: Spec) -> set[str]:
+    """The names that initial states are made of, in whatever variant."""
+    chosen = [c for axis in spec.axes.values() for c in axis.choices.values()]
+    states = [*spec.states.values(), *(s for c in chosen for s in c.states.values())]
+    return set().union(*(expr.names(ast.parse(s.init, mode="eval")) for s in states))
+
+
+@functools.cache
+def _compounded(spec: Spec) -> frozenset[str]:
+    """The names in the bases of powers of t, in whatever variant."""
+    chosen = [c.equations for axis in spec.axes.values() for c in axis.choices.values()]
+    sources = [f for some in (spec.equations, *chosen) for forms in some.values() for f in forms]
+    return frozenset(
+        name
+        for source in sources
+        for node in ast.walk(ast.parse(source.strip(), mode="eval"))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+        if "t" in expr.names(node.right)
+        for name in expr.names(node.left)
+    )
 
 
 def params(*, small: bool = False) -> st.SearchStrategy[Param]:
@@ -154,23 +200,62 @@ def scenarios(
     out: list[Event] = []
     total = list(group_list)
     changeable = [n for n in changeable if n in spec.hypers and n not in fixed]
+    now = [dict(g.hyper) for g in group_list]
     for k in range(count):
         if k:
+            # what costs most comes last: the plainest scenario has steps and nothing else
             what = draw(st.integers(0, 19))
-            if what < 4 and changeable:
-                name = changeable[0] if what < 3 else draw(st.sampled_from(list(changeable)))
+            if 12 <= what < 17 and changeable:
                 g = draw(st.integers(0, len(total) - 1))
-                value = draw(hyper_values(spec.hypers[name]))
-                out.append(SetHyper(g, {name: value}))
-            elif what == 4 and len(total) < 3:
+                which = draw(st.integers(0, 2))  # the first, any other, or all of them at once
+                rest = changeable[1:] or changeable
+                names = changeable[:1] if which == 0 else changeable
+                if which == 1:
+                    names = [draw(st.sampled_from(rest))]
+                changed: dict[str, Value] = {}
+                for name in names:
+                    if others := changes(spec, name, now[g]):
+                        now[g][name] = changed[name] = draw(st.sampled_from(others))
+                if changed:
+                    out.append(SetHyper(g, changed))
+            elif what in (17, 18) and len(total) < 3:
                 joining = draw(groups(spec, fixed=fixed))
                 total.append(joining)
+                now.append(dict(joining.hyper))
                 out.append(AddGroup(joining))
-            elif what == 5:
+            elif what == 19:
                 out.append(Reload())
         skipped: tuple[tuple[int, int], ...] = ()
-        if draw(st.integers(0, 5)) == 0:
+        if draw(st.integers(0, 5)) == 5:
             g = draw(st.integers(0, len(total) - 1))
             skipped = ((g, draw(st.integers(0, len(total[g].params) - 1))),)
         out.append(Step(skipped))
     return Scenario(spec.name, dtype, tuple(group_list), tuple(out))
+
+
+def look_at_each(
+    strategy: st.SearchStrategy[Scenario],
+    look: Callable[[Scenario], None],
+    *,
+    dtype: str,
+    examples: int,
+    seed: int,
+) -> None:
+    """Draw so many scenarios, the same ones for the same seed and dtype, and look at each.
+
+    Each dtype has its own: what one set of scenarios happens to leave out, another shows.
+    """
+
+    @hypothesis.seed(len(FORMATS) * seed + list(FORMATS).index(dtype))
+    @hypothesis.settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(strategy)
+    def body(scenario: Scenario) -> None:
+        look(scenario)
+
+    body()

@@ -128,7 +128,11 @@ class TorchLike:
 
     def changeable(self, spec: Spec) -> Sequence[str]:
         # a changed float makes a compiled step compile again; lr is the one that matters
-        return ("lr",) if self.compiled else ("lr", "weight_decay")
+        if self.compiled:
+            return ("lr",)
+        # schedulers change lr, and some of them momentum and betas; a group holds them all
+        rest = [h.name for h in spec.hypers.values() if not h.is_flag and h.name != "lr"]
+        return ("lr", *rest)
 
     def keywords(self, hyper: Hypers) -> dict[str, Any]:
         """Spec names to constructor keywords."""
