@@ -20,7 +20,7 @@ from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
 from .oracle.scalars import Profile
-from .scenario import Group, Param, Recipe, Scenario, Step, to_json
+from .scenario import Group, Param, Recipe, Scenario, Step, to_json, with_company
 from .spec import Spec, Value
 from .strategies import look_at_each, scenarios
 
@@ -181,16 +181,16 @@ class Examination:
         return Profile()
 
     def _random(self, trace: Trace) -> bool:
-        """Whether a scenario gives other numbers when it runs again: stochastic rounding is no
-        fault, and rounding in one direction is."""
+        """Whether a parameter ahead of the others, which draws its own random numbers, changes
+        theirs: stochastic rounding is no fault, and rounding in one direction is."""
         try:
-            again = run(self.implementation, trace.scenario, self.spec)
+            again = run(self.implementation, with_company(trace.scenario), self.spec)
         except Unsupported:
             return False
         return again.crash is None and any(
             not np.array_equal(row.observed["p"], other.observed["p"], equal_nan=True)
-            for key, rows in trace.rows.items()
-            for row, other in zip(rows, again.rows.get(key, []), strict=False)
+            for (g, k), rows in trace.rows.items()
+            for row, other in zip(rows, again.rows.get((g, k + (g == 0)), []), strict=False)
         )
 
     def _probe(self, dtype: str) -> str | None:

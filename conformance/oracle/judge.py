@@ -112,7 +112,8 @@ def outcomes(
                     outcome = shared.outcome(program.outputs[name], fold)
                     if profile.memory == "wider":  # what is shown is rounded once more
                         shown = np.abs(outcome.value) * fmt.unit + fmt.tiny * fmt.unit
-                        outcome = replace(outcome, error=outcome.error + shown)
+                        error = outcome.error + _later(steps)[at] * shown
+                        outcome = replace(outcome, error=error)
                     answers[k][name].append((at, span, outcome))
     return [
         {name: _assembled(parts, rows, width) for name, parts in answer.items()}
@@ -125,8 +126,7 @@ def _as_held(steps: Steps, fmt: Format, profile: Profile) -> Steps:
     wider, flushed = profile.memory == "wider", profile.subnormals == "flushed"
     if not (wider or flushed):
         return steps
-    # nothing is hidden yet when a parameter takes its first step
-    later = np.array([[s.get("t", 2.0) > 1] for s in steps.scalars])
+    later = _later(steps)
     errors = {}
     for name, x in steps.start.items():
         error = np.zeros_like(x) + (steps.start_error or {}).get(name, 0.0)
@@ -136,6 +136,11 @@ def _as_held(steps: Steps, fmt: Format, profile: Profile) -> Steps:
             error = error + np.where(np.abs(x) < fmt.tiny, np.abs(x), 0)
         errors[name] = error
     return replace(steps, start_error=errors)
+
+
+def _later(steps: Steps) -> NDArray[np.bool_]:
+    """The rows that are not a parameter's first step, in which nothing is hidden yet."""
+    return np.array([[s.get("t", 2.0) > 1] for s in steps.scalars])
 
 
 def _maybe(
