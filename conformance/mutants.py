@@ -327,15 +327,10 @@ def _values(machine: Machine) -> Iterator[Mutant]:
         yield Mutant("sign", name, f"-({text(graph, body)})", made)
     delayed = {n: i for n, i in machine.lets.items() if not graph.scalar[i] and n != "p"}
     for name, i in {"grad": graph.add(Input("grad")), **delayed}.items():
-        late = graph.add(Input(f"previous {name}"))
-        if name in machine.inits:  # a state of the step before is there already
-            late = graph.add(Input(name))
-        swapped = substituted(machine, {i: late})
-        memory = {**swapped.memory}
-        memory[name if name in machine.inits else f"previous {name}"] = i
-        inits = {f"previous {name}": graph.const(0), **machine.inits}
-        if name in machine.inits:
-            inits = dict(machine.inits)
+        late = name if name in machine.inits else f"previous {name}"
+        swapped = substituted(machine, {i: graph.add(Input(late))})
+        memory = {**swapped.memory, late: i}
+        inits = {**machine.inits, late: machine.inits.get(late, graph.const(0))}
         made = _with(machine, memory, inits)
         yield Mutant("previous-step", name, f"{name} of the step before, wherever it is used", made)
 
