@@ -19,13 +19,18 @@ from optconform.impls.adapters.torch_checks import (
 )
 
 
-def through_a_file(optimizer: Any) -> Any:
-    """What torch.save and torch.load make of the optimizer's state_dict."""
+def saved_by(optimizer: Any) -> Any:
+    """The optimizer's state_dict, if it has the entries that torch documents."""
     saved = optimizer.state_dict()
     if set(saved) != {"state", "param_groups"}:
         raise NotOffered(f"its state_dict has entries of its own: {', '.join(map(str, saved))}")
+    return saved
+
+
+def through_a_file(optimizer: Any) -> Any:
+    """What torch.save and torch.load make of the optimizer's state_dict."""
     file = io.BytesIO()
-    torch.save(saved, file)
+    torch.save(saved_by(optimizer), file)
     file.seek(0)
     return torch.load(file, weights_only=False)
 
@@ -182,7 +187,7 @@ def options_are_loaded_as_copies(make: Any) -> None:
     first, second = make(one), make(other)
     train(first, one, 1, 2)
     lr = first.param_groups[0]["lr"]
-    saved = first.state_dict()
+    saved = saved_by(first)
     second.load_state_dict(saved)
     second.param_groups[0]["lr"] = 4 * lr
     now = first.param_groups[0]["lr"]
@@ -266,7 +271,7 @@ def deepcopy_resumes(make: Any) -> None:
     )
 
 
-HELPERS = (through_a_file, dtypes_of, carried_by_getstate)
+HELPERS = (saved_by, through_a_file, dtypes_of, carried_by_getstate)
 
 CHECKS = (
     Check("checkpoint", checkpoint_resumes, exact=True),
