@@ -158,8 +158,7 @@ def old_checkpoint_loads(make: Any) -> None:
 
 def large_step_counts_on(make: Any) -> None:
     """resumed after many thousand steps, the step counter still counts every step"""
-    dtype = make.dtype
-    p = torch.ones(2, dtype=dtype).requires_grad_(make.requires_grad)
+    (p,) = parameters(make, (2,))
     optimizer = make([p])
     train(optimizer, [p], 1, 2)
     slots = optimizer.state_dict()["state"].get(0)
