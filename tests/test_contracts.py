@@ -117,3 +117,48 @@ def test_a_script_fails_with_the_same_sentence(name: str, tmp_path: Path) -> Non
     assert done.returncode == 1
     said = finding["summary"].partition(": raised ")[2] or finding["summary"]
     assert said in " ".join(done.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, Any]]]:
+    """Three subjects through the command line: a right one, a wrong one, one that hangs."""
+    tmp = tmp_path_factory.mktemp("told")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "optconform.cli", "check",
+            *(f"{SUBJECTS}:{n}" for n in ("Adam", "ClosureTwice", "ClosureHangs")),
+            "--dtype", "float32", "--examples", "5", "--timeout", "5", "--jobs", "1",
+            "--json", tmp / "record.json", "--html", tmp / "report.html",
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    page = (tmp / "report.html").read_text()
+    return page, json.loads((tmp / "record.json").read_text())["results"]
+
+
+def test_a_broken_contract_diverges(told: tuple[str, list[dict[str, Any]]]) -> None:
+    page, (right, wrong, _) = told
+    assert (right["verdict"], right["findings"]) == ("conforms", [])
+    assert right["checks"]["contracts"]["closure"] == "held"
+    assert wrong["verdict"] == "diverges"
+    (finding,) = wrong["findings"]
+    assert (finding["kind"], finding["check"]) == ("contract", "closure")
+    assert finding["scenario"]["spec"] == "adam"
+    assert wrong["checks"]["contracts"]["closure"] == "broken"
+    assert finding["summary"] in page
+    assert CHECKS["closure"] in page
+
+
+def test_a_contract_that_hangs_is_named(told: tuple[str, list[dict[str, Any]]]) -> None:
+    """What was judged before is kept, and the contract's script is there."""
+    hanging = told[1][2]
+    assert hanging["verdict"] == "error"
+    (finding,) = hanging["findings"]
+    assert (finding["kind"], finding["check"]) == ("crash", "closure")
+    assert "5 seconds in the contract closure" in finding["summary"]
+    assert "def closure_is_called_once" in finding["repro"]
+    checks = hanging["checks"]
+    assert checks["scenarios"] == 5 and checks["total"] > 1000
+    assert checks["contracts"]["determinism"] == "held"
+    assert checks["contracts"]["closure"] == "broken"

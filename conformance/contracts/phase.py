@@ -40,12 +40,18 @@ def hold_to_contracts(
     """
     statuses: dict[str, str] = {}
     findings: list[Finding] = []
+    raised = dict.fromkeys(known, "run")
     for contract in contracts_of(bench):
         if bench.dtype not in contract.dtypes and not (first and not contract.dtypes):
             continue
         if isinstance(contract, Script) and contract.exact and statuses.get(RERUN, HELD) != HELD:
             contract = replace(contract, why_not="a rerun of it differs")
-        status, finding = _tried(contract, bench, known)
+        status, finding = _tried(contract, bench)
+        where = place(finding.pop("error", None)) if finding is not None else ""
+        if where in raised:
+            status, finding = f"{BROKEN}: it raises as in {raised[where]}", None
+        elif where:
+            raised[where] = contract.name
         statuses[contract.name] = status
         if finding is not None:
             findings.append(finding)
@@ -56,7 +62,7 @@ def hold_to_contracts(
     return statuses, findings
 
 
-def _tried(contract: Contract, bench: Bench, known: Collection[str]) -> tuple[str, Finding | None]:
+def _tried(contract: Contract, bench: Bench) -> tuple[str, Finding | None]:
     if bench.implementation.slow:
         return "not applicable: a run of it takes seconds to start", None
     bench.check = contract.name
@@ -64,11 +70,7 @@ def _tried(contract: Contract, bench: Bench, known: Collection[str]) -> tuple[st
         finding = _broken(contract, bench)
     except NotApplicable as e:
         return f"not applicable: {e}", None
-    if finding is None:
-        return HELD, None
-    if place(finding.pop("error", None)) in known:
-        return f"not applicable: it {finding['summary'].partition(': ')[2]}, as elsewhere", None
-    return BROKEN, {"check": contract.name, **finding}
+    return (HELD, None) if finding is None else (BROKEN, {"check": contract.name, **finding})
 
 
 def place(error: BaseException | None) -> str:
@@ -89,6 +91,8 @@ def _broken(contract: Contract, bench: Bench) -> Finding | None:
                 return _variation(contract, bench)
     except Raised as e:
         assert e.trace.crash is not None
+        if isinstance(e.trace.crash, NotImplementedError):
+            raise NotApplicable(f"refused: {one_line(e.trace.crash)}") from None
         small = _shrunk(bench, e)
         return {
             **_crash(e.trace.crash, contract.name),

@@ -3,7 +3,7 @@
 A check is a function of ``make`` that uses torch alone and raises AssertionError with one sentence
 when the contract is broken; so its source, with ``make`` above it, is the script of the finding.
 ``make(params, **options)`` builds the optimizer; ``make.requires_grad`` tells whether its
-parameters require a gradient.
+parameters require a gradient, ``make.dtype`` of which dtype they are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def parameters(make: Any, *shapes: tuple[int, ...]) -> list[Any]:
     """Fresh parameters, with the same values every time."""
     values = torch.Generator().manual_seed(0)
     made = [torch.randn(shape, generator=values) for shape in shapes or ((3,), (2, 2))]
-    return [p.requires_grad_(make.requires_grad) for p in made]
+    return [p.to(make.dtype).requires_grad_(make.requires_grad) for p in made]
 
 
 def gradient(p: Any, step: int, k: int = 0) -> Any:

@@ -19,13 +19,18 @@ from optconform.impls.adapters.torch_checks import (
 )
 
 
-def through_a_file(optimizer: Any) -> Any:
-    """What torch.save and torch.load make of the optimizer's state_dict."""
+def saved_by(optimizer: Any) -> Any:
+    """The optimizer's state_dict, if it has the entries that torch documents."""
     saved = optimizer.state_dict()
     if set(saved) != {"state", "param_groups"}:
         raise NotOffered(f"its state_dict has entries of its own: {', '.join(map(str, saved))}")
+    return saved
+
+
+def through_a_file(optimizer: Any) -> Any:
+    """What torch.save and torch.load make of the optimizer's state_dict."""
     file = io.BytesIO()
-    torch.save(saved, file)
+    torch.save(saved_by(optimizer), file)
     file.seek(0)
     return torch.load(file, weights_only=False)
 
@@ -153,8 +158,7 @@ def old_checkpoint_loads(make: Any) -> None:
 
 def large_step_counts_on(make: Any) -> None:
     """resumed after many thousand steps, the step counter still counts every step"""
-    dtype = make.dtype
-    p = torch.ones(2, dtype=dtype).requires_grad_(make.requires_grad)
+    (p,) = parameters(make, (2,))
     optimizer = make([p])
     train(optimizer, [p], 1, 2)
     slots = optimizer.state_dict()["state"].get(0)
@@ -182,7 +186,7 @@ def options_are_loaded_as_copies(make: Any) -> None:
     first, second = make(one), make(other)
     train(first, one, 1, 2)
     lr = first.param_groups[0]["lr"]
-    saved = first.state_dict()
+    saved = saved_by(first)
     second.load_state_dict(saved)
     second.param_groups[0]["lr"] = 4 * lr
     now = first.param_groups[0]["lr"]
@@ -266,7 +270,7 @@ def deepcopy_resumes(make: Any) -> None:
     )
 
 
-HELPERS = (through_a_file, dtypes_of, carried_by_getstate)
+HELPERS = (saved_by, through_a_file, dtypes_of, carried_by_getstate)
 
 CHECKS = (
     Check("checkpoint", checkpoint_resumes, exact=True),

@@ -75,12 +75,13 @@ def options_are_left_alone(make: Any) -> None:
 
 def storage_is_kept(make: Any) -> None:
     """a step writes into the parameter's own memory and keeps its strides, and the gradient's"""
+    dtype = make.dtype
     kinds = {
-        "contiguous": torch.zeros(3),
-        "0-d": torch.zeros(()),
-        "transposed": torch.zeros(3, 2).t(),
-        "channels-last": torch.zeros(2, 3, 2, 2).to(memory_format=torch.channels_last),
-        "every second": torch.zeros(8)[::2],
+        "contiguous": torch.zeros(3, dtype=dtype),
+        "0-d": torch.zeros((), dtype=dtype),
+        "transposed": torch.zeros(3, 2, dtype=dtype).t(),
+        "channels-last": torch.zeros(2, 3, 2, 2, dtype=dtype).to(memory_format=torch.channels_last),
+        "every second": torch.zeros(8, dtype=dtype)[::2],
     }
     for kind, p in kinds.items():
         p.requires_grad_(make.requires_grad)
@@ -232,7 +233,7 @@ def sparse_gradients_are_refused_whole(make: Any) -> None:
     """a sparse gradient is taken, or refused with a clear error and nothing changed"""
     p = parameters(make, (4,))[0]
     optimizer = make([p])
-    p.grad = torch.tensor([0.0, 2.0, 0.0, 1.0]).to_sparse()
+    p.grad = torch.tensor([0.0, 2.0, 0.0, 1.0], dtype=p.dtype).to_sparse()
     before = values([p])
     try:
         optimizer.step()

@@ -217,6 +217,12 @@ class ClosureValueLost(Adam):
         super().call(closure)
 
 
+class ClosureHangs(Adam):
+    def call(self, closure):
+        while True:
+            pass
+
+
 class ClosureTooLate(Adam):  # the step takes the gradients that were there before the closure
     @torch.no_grad()
     def step(self, closure=None):
