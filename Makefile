@@ -6,7 +6,7 @@ OUT    := out
 
 SOURCES := $(shell find conformance impls specs reports -name '*.py' -o -name '*.toml' -o -path '*/templates/*')
 
-.PHONY: report test lint types bench soundness publish dev clean
+.PHONY: report test lint types bench soundness power publish dev clean
 
 report: $(VENV)/.installed
 	@mkdir -p $(OUT)
@@ -37,6 +37,11 @@ publish: $(VENV)/.installed
 # faithful code under a long campaign: not one alarm in more than twenty million element-checks
 soundness: $(VENV)/.installed
 	$(BIN)/optconform check reference --examples 500 --seed 1 2>/dev/null
+
+# what the judge misses of all small faults, and how wrong a hyperparameter must be to be noticed
+power: $(VENV)/.installed
+	$(BIN)/optconform mutants --json reports/published/mutants.json --markdown reports/published/mutants.md
+	$(BIN)/optconform detectability --json reports/published/detectability.json --markdown reports/published/detectability.md
 
 # an editable installation, for work on optconform itself
 dev: $(VENV)/.ready

@@ -25,6 +25,7 @@ from .record import command_line, dumps, record, write
 from .render import box, latex
 from .spec import Spec, Value
 from .spec_file import bundled, load
+from .trials import detectability, mutants
 from .worker import START_TIMEOUT, Job, Message, ask, list_target, run_jobs
 
 VERDICTS = {
@@ -114,7 +115,9 @@ def check(
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
     claimed = parse_variant(variants)
     fixed = parse_hyper(hypers)
-    settings = {"examples": examples, "steps": steps, "seed": seed, "hyper": fixed}
+    settings = {
+        "examples": examples, "steps": steps, "seed": seed, "hyper": fixed, "dtypes": wanted,
+    }  # fmt: skip
     if spec_option is not None:
         _claimable(load(spec_option), claimed, fixed)
     todo: list[Job] = []
@@ -354,7 +357,11 @@ def list_(what: str) -> None:
         from .examine import CHECKS
 
         for name, sentence in CHECKS.items():
-            click.echo(f"{name:<20} {sentence}")
+            click.echo(f"{name:<22} {sentence}")
+
+
+cli.add_command(mutants)
+cli.add_command(detectability)
 
 
 if __name__ == "__main__":

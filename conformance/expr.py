@@ -9,6 +9,7 @@ parameter ``p``, the gradient ``grad`` or a state tensor is a *tensor*.
 """
 
 import ast
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -78,6 +79,15 @@ class Sign:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """``yes if condition else no`` with the condition left open; the oracle never meets one."""
+
+    condition: str
+    yes: Index
+    no: Index
+
+
+@dataclass(frozen=True, slots=True)
 class Let:
     """A named equation.  Every form is equal on paper; the value comes from the first."""
 
@@ -85,7 +95,9 @@ class Let:
     forms: tuple[Index, ...]
 
 
-Node = Hyper | Const | Input | Sum | Product | Power | Root | Maximum | Absolute | Sign | Let
+Node = (
+    Hyper | Const | Input | Sum | Product | Power | Root | Maximum | Absolute | Sign | Branch | Let
+)
 
 
 def children(node: Node) -> tuple[Index, ...]:
@@ -99,7 +111,7 @@ def children(node: Node) -> tuple[Index, ...]:
             return (base, exponent)
         case Root(x) | Absolute(x) | Sign(x):
             return (x,)
-        case Maximum(a, b):
+        case Maximum(a, b) | Branch(_, a, b):
             return (a, b)
         case Let(_, forms):
             return forms
@@ -166,7 +178,8 @@ class Graph:
 FUNCTIONS: dict[str, int] = {"sqrt": 1, "max": 2, "abs": 1, "sign": 1, "ema": 3}
 """The whitelist of calls, with their number of arguments."""
 
-Decide = Callable[[str], bool]
+Decide = Callable[[str], bool | None]
+"""Whether a condition holds; None leaves it open."""
 
 
 def parse(source: str, *, where: str) -> ast.expr:
@@ -234,7 +247,12 @@ def conditions(tree: ast.AST) -> list[str]:
 
 def holds(condition: str, values: Mapping[str, float | bool]) -> bool:
     """Evaluate a condition over scalars, such as ``momentum != 0 and not nesterov``."""
-    return bool(_value(ast.parse(condition, mode="eval").body, values))
+    return bool(_value(_condition(condition), values))
+
+
+@functools.lru_cache(maxsize=1024)
+def _condition(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 _COMPARE: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
@@ -308,7 +326,11 @@ def build(
                     raise SpecError(f"{where}: only x**2 to x**8 and powers of scalars are allowed")
                 return graph.add(Power(base, exponent))
             case ast.IfExp(test=test, body=a, orelse=b):
-                return go(a) if decide(ast.unparse(test)) else go(b)
+                condition = ast.unparse(test)
+                truth = decide(condition)
+                if truth is None:
+                    return graph.add(Branch(condition, go(a), go(b)))
+                return go(a) if truth else go(b)
             case ast.Call(func=ast.Name(id="ema"), args=[m, x, beta]):
                 return ema(go(m), go(x), go(beta))[0]
             case ast.Call(func=ast.Name(id="sqrt"), args=[x]):
@@ -330,8 +352,8 @@ def build(
         lerp = graph.sum([(1, m), (1, graph.product([(1, rest), (1, gap)]))])
         return (written, lerp)
 
-    if isinstance(tree, ast.IfExp):
-        branch = tree.body if decide(ast.unparse(tree.test)) else tree.orelse
+    if isinstance(tree, ast.IfExp) and (truth := decide(ast.unparse(tree.test))) is not None:
+        branch = tree.body if truth else tree.orelse
         return build(branch, graph, env, decide, where=where)
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == "ema":
         m, x, beta = (go(a) for a in tree.args)

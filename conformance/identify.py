@@ -5,7 +5,7 @@ Hypotheses share a graph, so one that differs in a single equation costs that eq
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,27 +79,35 @@ class Identification:
         }
 
 
+UNEXPLAINED = Identification("", None, Profile(), [], [], 0)
+"""Nothing explains the traces."""
+
+
 def identify(
     traces: Sequence[Trace],
     spec: Spec,
     *,
     profiles: Iterable[Profile] = PROFILES,
     instead_of: Mapping[str, str] | None = None,
+    base: Profile | None = None,
 ) -> Identification:
     """The variants that explain ``traces``, under the first of ``profiles`` that leaves any.
 
-    With ``instead_of``, a variant that the traces refute, an explanation must also decide some of
-    the elements that refute it: to be undecided in all of them explains nothing.
+    With ``instead_of``, a variant that the traces refute under the profile ``base`` (or the usual
+    one), an explanation must also decide some of the elements that refute it: to be undecided in
+    all of them explains nothing.
     """
     every = lattice(spec)
-    trials = [(p, every) for p in profiles]
+    low = any(FORMATS[t.scenario.dtype].digits < FORMATS["float32"].digits for t in traces)
+    trials = [(p, every) for p in profiles if p == base or _likely(p, low)]
     if instead_of is not None:
         # the claimed equations in another precision are a plainer explanation than other equations
         claimed = [tuple(spec.variant(instead_of).items())]
-        trials = [(p, claimed) for p, _ in trials[1:]] + trials
+        usual = base or Profile()
+        trials = [(p, claimed) for p in profiles if p != usual] + trials
     refuted: list[list[Refuted]] | list[None] = [None] * len(traces)
     if instead_of is not None:
-        refuted = _refuted(traces, spec, instead_of)
+        refuted = _refuted(traces, spec, instead_of, base or Profile())
     for profile, hypotheses in trials:
         left = hypotheses
         for trace, masks in zip(traces, refuted, strict=True):
@@ -117,6 +125,24 @@ def identify(
                 len(every) - len(left),
             )
     return Identification(spec.name, None, Profile(), [], [], len(every))
+
+
+def own_profile(
+    traces: Sequence[Trace], spec: Spec, claimed: Mapping[str, str]
+) -> Iterator[Profile]:
+    """The profiles, apart from the usual one, under which ``traces`` that the claimed variant fails
+    under the usual one follow it all the same."""
+    hypotheses = [tuple(spec.variant(claimed).items())]
+    for profile in PROFILES[1:]:
+        if all(accepted(t, spec, hypotheses, profile, instead_of=claimed) for t in traces):
+            yield profile
+
+
+def _likely(profile: Profile, low: bool) -> bool:
+    """Whether a profile is tried with all variants: scalars and hyperparameters in float32, and
+    master weights where tensors have 16 bits; the rest is tried with the claimed equations only."""
+    unusual = set(profile.deviations())
+    return unusual <= {"scalars", "hypers"} or (low and unusual == {"memory"})
 
 
 def accepted(
@@ -157,14 +183,14 @@ def accepted(
 
 
 def _refuted(
-    traces: Sequence[Trace], spec: Spec, variant: Mapping[str, str]
+    traces: Sequence[Trace], spec: Spec, variant: Mapping[str, str], profile: Profile
 ) -> list[list[Refuted]]:
     """For each trace and block, the elements at which ``variant`` fails.
 
     Those that start from NaN or an infinity are left out as long as there are others: little is
     decided from there on, by whatever variant.
     """
-    judged = [judge(trace, spec, variant, profile=Profile()) for trace in traces]
+    judged = [judge(trace, spec, variant, profile=profile) for trace in traces]
     every = [[{n: j.failed for n, j in part.outputs.items()} for part in parts] for parts in judged]
     plain = [
         [{n: mask & _finite(part.block) for n, mask in masks.items()} for part, masks in pairs]

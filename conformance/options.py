@@ -71,10 +71,7 @@ def _options(*options: Option) -> Option:
     return apply
 
 
-drawing = _options(
-    click.option(
-        "--hyper", "hypers", multiple=True, metavar="NAME=VALUE", help="Fix a hyperparameter."
-    ),
+_amount = _options(
     click.option(
         "--examples",
         type=click.IntRange(1),
@@ -96,6 +93,13 @@ drawing = _options(
         show_default=True,
         help="Reproduces a run bit for bit.",
     ),
+)
+
+drawing = _options(
+    click.option(
+        "--hyper", "hypers", multiple=True, metavar="NAME=VALUE", help="Fix a hyperparameter."
+    ),
+    _amount,
     click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
@@ -103,4 +107,19 @@ drawing = _options(
         show_default=True,
         help="Seconds a subject may take for one scenario.",
     ),
+)
+
+trial = _options(
+    click.option(
+        "--dtype",
+        "dtypes",
+        multiple=True,
+        help="float32, float64, bfloat16 or float16; default all.",
+    ),
+    _amount,
+    click.option(
+        "--jobs", type=click.IntRange(1), default=None, help="Processes; default one a core."
+    ),
+    click.option("--json", "json_path", help="Write the record to this file."),
+    click.option("--markdown", "markdown_path", help="Write the tables to this file."),
 )

@@ -1,11 +1,13 @@
 """Hypothesis strategies for scenarios.  Public: use them in your own property tests.
 
 What they draw often is what default settings hide: zero parameters, magnitudes over many decades,
-spikes followed by zeros, eps near 1e-2, lr * weight_decay near 0.1, lr changed in mid-run, None
-and late gradients, two unlike groups or two that differ in one setting, an empty tensor at the end,
-an optimizer that is reloaded before its first step, sizes around SIMD widths.
+spikes followed by zeros, eps near 1e-2, lr * weight_decay near 0.1, hyperparameters changed in
+mid-run, None and late gradients, two unlike groups or two that differ in one setting, an empty
+tensor at the end, an optimizer that is reloaded before its first step, sizes around SIMD widths.
 """
 
+import ast
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,8 +15,9 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
+from . import expr
 from .errors import RequestError
-from .formats import format_named
+from .formats import FORMATS, format_named
 from .scenario import (
     AddGroup,
     Event,
@@ -26,7 +29,7 @@ from .scenario import (
     SetHyper,
     Step,
 )
-from .spec import HyperSpec, Spec, Value
+from .spec import HyperSpec, Spec, Value, all_conditions
 
 _USUAL: Mapping[str, Sequence[float]] = {
     # dyadic values are exact in every format; decimal ones show where a rounding happens
@@ -43,16 +46,23 @@ _USUAL: Mapping[str, Sequence[float]] = {
     "rho": (0.9, 0.95, 0.5, 0.0, 0.999999),
 }
 
-_SIZES = (1, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129)
+# the first is the simplest: large enough for every role of a gradient mixture to occur
+_SIZES = (16, 1, 1, 2, 3, 5, 7, 8, 9, 15, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129)
 
 
 def hyper_values(hyper: HyperSpec) -> st.SearchStrategy[Value]:
     """Values of one hyperparameter: the usual and the revealing ones inside its domain."""
     if hyper.domain is None:
         return st.sampled_from([False, False, True])
+    return st.sampled_from([float(hyper.default), *usual(hyper)])
+
+
+def usual(hyper: HyperSpec) -> list[float]:
+    """The usual and the revealing values of a hyperparameter that is no flag."""
     domain = hyper.domain
-    usual = _USUAL.get(hyper.name, (0.0, 1e-2, 0.1, 0.5, 0.9, 1.0))
-    return st.sampled_from([v for v in (float(hyper.default), *usual) if v in domain])
+    assert domain is not None
+    some = _USUAL.get(hyper.name, (0.0, 1e-2, 0.1, 0.5, 0.9, 1.0))
+    return [v for v in some if v in domain]
 
 
 def hypers(
@@ -84,6 +94,46 @@ def _reconciled(spec: Spec, h: dict[str, Value], fixed: Mapping[str, Value]) -> 
         if not spec.admissible(h) and "nesterov" not in fixed:
             h = {**h, "nesterov": False}
     return h
+
+
+def changes(spec: Spec, name: str, current: Mapping[str, Value]) -> list[Value]:
+    """Other values that a hyperparameter may take between steps.
+
+    The same conditions hold as before, so that no state has to appear in mid-run; what a state
+    starts from is not changed once it may have started; nor is the base of a power of t, since no
+    paper says whether b**t is then a power of the last b or the product of all of them.
+    """
+    if spec.hypers[name].domain is None or name in _initial(spec) | _compounded(spec):
+        return []
+
+    def truths(value: Value) -> list[bool]:
+        settled = {**current, name: value, "t": 2.0, "lr0": 1.0}
+        return [expr.holds(c, settled) for c in (*all_conditions(spec), *spec.requires)]
+
+    now = truths(current[name])
+    return [v for v in usual(spec.hypers[name]) if v != current[name] and truths(v) == now]
+
+
+def _initial(spec: Spec) -> set[str]:
+    """The names that initial states are made of, in whatever variant."""
+    chosen = [c for axis in spec.axes.values() for c in axis.choices.values()]
+    states = [*spec.states.values(), *(s for c in chosen for s in c.states.values())]
+    return set().union(*(expr.names(ast.parse(s.init, mode="eval")) for s in states))
+
+
+@functools.cache
+def _compounded(spec: Spec) -> frozenset[str]:
+    """The names in the bases of powers of t, in whatever variant."""
+    chosen = [c.equations for axis in spec.axes.values() for c in axis.choices.values()]
+    sources = [f for some in (spec.equations, *chosen) for forms in some.values() for f in forms]
+    return frozenset(
+        name
+        for source in sources
+        for node in ast.walk(ast.parse(source.strip(), mode="eval"))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+        if "t" in expr.names(node.right)
+        for name in expr.names(node.left)
+    )
 
 
 def params(*, small: bool = False) -> st.SearchStrategy[Param]:
@@ -174,24 +224,35 @@ def scenarios(
     out: list[Event] = []
     total = list(group_list)
     changeable = [n for n in changeable if n in spec.hypers and n not in fixed]
+    now = [dict(g.hyper) for g in group_list]
     if draw(st.integers(0, 11)) == 11:
         out.append(Reload())
     for k in range(count):
         if k:
+            # what costs most comes last: the plainest scenario has steps and nothing else
             what = draw(st.integers(0, 19))
-            if what < 4 and changeable:
-                name = changeable[0] if what < 3 else draw(st.sampled_from(list(changeable)))
+            if 12 <= what < 17 and changeable:
                 g = draw(st.integers(0, len(total) - 1))
-                value = draw(hyper_values(spec.hypers[name]))
-                out.append(SetHyper(g, {name: value}))
-            elif what == 4 and len(total) < 3:
+                which = draw(st.integers(0, 2))  # the first, any other, or all of them at once
+                rest = changeable[1:] or changeable
+                names = changeable[:1] if which == 0 else changeable
+                if which == 1:
+                    names = [draw(st.sampled_from(rest))]
+                changed: dict[str, Value] = {}
+                for name in names:
+                    if others := changes(spec, name, now[g]):
+                        now[g][name] = changed[name] = draw(st.sampled_from(others))
+                if changed:
+                    out.append(SetHyper(g, changed))
+            elif what in (17, 18) and len(total) < 3:
                 joining = draw(_another(spec, total[0], fixed))
                 total.append(joining)
+                now.append(dict(joining.hyper))
                 out.append(AddGroup(joining))
-            elif what == 5:
+            elif what == 19:
                 out.append(Reload())
         skipped: tuple[tuple[int, int], ...] = ()
-        if draw(st.integers(0, 5 if k else 2)) == 0:
+        if draw(st.integers(0, 5 if k else 2)) == (5 if k else 2):
             g = draw(st.integers(0, len(total) - 1))
             skipped = ((g, draw(st.integers(0, len(total[g].params) - 1))),)
         out.append(Step(skipped))
@@ -202,19 +263,22 @@ def look_at_each(
     strategy: st.SearchStrategy[Scenario],
     look: Callable[[Scenario], None],
     *,
+    dtype: str,
     examples: int,
     seed: int,
 ) -> None:
-    """Draw so many scenarios, the same ones for the same seed, and look at each.
+    """Draw so many scenarios, the same ones for the same seed and dtype, and look at each.
 
-    Each is drawn by a run of Hypothesis of its own.  Within one run most examples are mutations of
-    earlier ones, which is good for shrinking and bad for us: whatever is drawn one time in ten
+    Each dtype has its own: what one set of scenarios happens to leave out, another shows.  And each
+    scenario is drawn by a run of Hypothesis of its own: within one run most examples are mutations
+    of earlier ones, which is good for shrinking and bad for us, since what is drawn one time in ten
     would be in half of the examples under one seed and in none under another.
     """
+    first = (len(FORMATS) * seed + list(FORMATS).index(dtype)) * 1_000_003
     for k in range(examples):
         plainest = True
 
-        @hypothesis.seed(1_000_003 * seed + k)
+        @hypothesis.seed(first + k)
         @hypothesis.settings(
             max_examples=2,  # the first one of a run is the plainest there is, always
             database=None,

@@ -75,7 +75,7 @@ def failure(
 
     drawn = scenarios(spec, dtype="float32", fixed=fixed, changeable=changeable)
     try:
-        look_at_each(drawn, look, examples=examples, seed=0)
+        look_at_each(drawn, look, dtype="float32", examples=examples, seed=0)
     except Failure as e:
         return e
     return None

@@ -97,7 +97,7 @@ class Majorant:
     root: bool = False
     swell: Floats | float = 1.0  # by how much rule 4 may magnify an underflow
     names: frozenset[str] = frozenset()  # inputs that are explicit factors somewhere
-    bare: dict[str, Floats] = field(default_factory=dict)  # inputs that are monomials: |input|
+    bare: dict[str, Floats] = field(default_factory=dict)  # inputs as monomials: times what
 
 
 def either(a: Mask, b: Mask) -> Mask:
@@ -128,8 +128,13 @@ class Factors:
         self.graph, self.scalars, self.rows, self.fmt = graph, scalars, rows, fmt
         wide = fmt.name == "float64"
         self.real: type[np.floating[Any]] = np.longdouble if wide else np.float64
-        self.u = self.real(fmt.unit)
-        self.eta = self.real(fmt.eta[0]) ** fmt.eta[1]
+        # to one of the two neighbours instead of the nearer one: twice as far
+        ulps = 2 if scalars.profile.rounding == "faithful" else 1
+        self.flushed = scalars.profile.subnormals == "flushed"
+        self.u = self.real(fmt.unit) * ulps
+        self.eta = self.real(fmt.eta[0]) ** fmt.eta[1] * ulps
+        if self.flushed:
+            self.eta = self.real(fmt.tiny)
         self.own = self.real(np.finfo(self.real).eps)
         self.largest = self.real(fmt.largest)
         self.us = self.real(scalars.unit)
@@ -252,6 +257,7 @@ class Bound:
         self.start, self.nonneg, self.given = start, nonneg, given or {}
         self.shape = next(iter(start.values()))[0].shape
         self.memo: dict[Index, Majorant] = {}
+        self.amounts: dict[str, Floats] = {}  # |input| and its error
 
     # ---- outputs -----------------------------------------------------------------------------
 
@@ -280,8 +286,10 @@ class Bound:
         if adds:
             error = error + (x.size + x.error) * several(adds, self.u)
         rounds = x.steps + x.terms
-        if x.steps:
-            error = error + x.steps * self.eta * x.reach * x.swell
+        # sums underflow without error, unless they are flushed
+        lossy = rounds if self.factors.flushed else x.steps
+        if lossy:
+            error = error + lossy * self.eta * x.reach * x.swell
         error = error + rounds * self.own * x.size
         if x.zero is not None:
             error = np.where(x.zero, 0, error)
@@ -362,6 +370,7 @@ class _Walk:
         zero = somewhere(value == 0 if error is None else (value == 0) & (error == 0))
         reach = np.maximum(size if error is None else size + off, 1)
         names = frozenset([name]) if name else frozenset()
+        b.amounts[name] = size + off
         return Majorant(
             value,
             size,
@@ -374,7 +383,7 @@ class _Walk:
             nan,
             zero,
             names=names,
-            bare={name: size + off} if name else {},
+            bare={name: b.one} if name else {},
         )
 
     def sum(self, terms: list[tuple[int, Majorant]]) -> Majorant:
@@ -420,11 +429,11 @@ class _Walk:
             zero = both(zero, x.zero)
         bare: dict[str, Floats] = {}
         for _, x in kept:
-            for name, amount in x.bare.items():
+            for name, times in x.bare.items():
                 if any(name in y.names for _, y in kept if y is not x):
-                    error = error + b.u * amount  # x + x*y factored into x*(1 + y)
+                    error = error + b.u * times * b.amounts[name]  # x + x*y as x*(1 + y)
                 else:
-                    bare[name] = amount
+                    bare[name] = times
         return Majorant(
             value,
             size,
@@ -451,19 +460,22 @@ class _Walk:
         fs = [self.node(j) if e > 0 else self.reciprocal(j) for e, j in factors if not scalar[j]]
         divisions = sum(1 for e, _ in constants if e < 0)
         rounds = count + len(fs) - 1
-        tensors = functools.reduce(_times, fs)
-        x = tensors if folded is None else _times(tensors, folded)
-        if len(fs) == 1 and folded is None and not divisions and not isinstance(x, _Reciprocal):
-            return x
+        if len(fs) == 1 and folded is None and not divisions and not isinstance(fs[0], _Reciprocal):
+            return fs[0]
         poles = [f.pole for f in fs if isinstance(f, _Reciprocal) and f.pole is not None]
         relative = several(rounds + divisions, b.u)
-        error = x.error * (1 + relative) + x.size * relative
+        *others, last = fs if folded is None else [*fs, folded]
+        if others:
+            x = _times(functools.reduce(_times, others), last, relative)
+            error = x.error
+        else:
+            x, error = last, last.error * (1 + relative) + last.size * relative
         unsafe, nan = x.unsafe, x.nan
         roots = [f for f in fs if f.root]
         if len(roots) > 1:  # rule 3: one root of the quotient, whose inside may underflow
             inside = math.prod((f.size for f in roots), start=b.one)
-            others = [f.size + f.error for f in (*fs, folded) if f is not None and not f.root]
-            rest = math.prod(others, start=b.one)
+            plain = [f.size + f.error for f in (*fs, folded) if f is not None and not f.root]
+            rest = math.prod(plain, start=b.one)
             widest_inside = math.prod((f.reach for f in roots), start=b.one) ** 2
             lost = 2 * b.eta * widest_inside
             least = np.where(inside > 0, lost / np.where(inside > 0, inside, 1), np.inf)
@@ -507,7 +519,7 @@ class _Walk:
         if by is None:
             return dict(bare)
         grown = (by.size + by.error) * (1 + relative)
-        return {name: amount * grown for name, amount in bare.items()}
+        return {name: times * grown for name, times in bare.items()}
 
     def nonneg_of(self, exponent: int, i: Index) -> bool:
         return (self.node(i) if exponent > 0 else self.reciprocal(i)).nonneg
@@ -637,10 +649,15 @@ class _Reciprocal(Majorant):
     pole: Mask = None  # the denominator is exactly zero in every member of the class
 
 
-def _times(x: Majorant, y: Majorant) -> Majorant:
-    """A product of two factors before its rounding."""
-    # (s + e)(s' + e') - s s', written so that no product of infinities appears
-    error = x.error * (y.size + y.error) + x.size * y.error
+def _times(x: Majorant, y: Majorant, relative: Any = 0) -> Majorant:
+    """A product of two factors, with ``relative`` for its roundings."""
+    # (s + e)(s' + e')(1 + r) - s s', written so that no product of infinities appears, and so
+    # that what belongs to ``y``, often a scalar, comes together before it meets ``x``
+    of_error = (y.size + y.error) * (1 + relative)
+    of_size = y.error * (1 + relative) + y.size * relative
+    error = x.size * of_size
+    if x.error.size > 1 or x.error.any():
+        error = error + x.error * of_error
     value = x.value * y.value
     same = x.size is x.value and y.size is y.value
     return Majorant(
@@ -672,8 +689,8 @@ def widest(versions: list[Majorant]) -> Majorant:
         nan, zero = both(nan, x.nan), both(zero, x.zero)
     bare: dict[str, Floats] = {}
     for x in versions:
-        for name, amount in x.bare.items():
-            bare[name] = np.maximum(bare[name], amount) if name in bare else amount
+        for name, times in x.bare.items():
+            bare[name] = np.maximum(bare[name], times) if name in bare else times
     return Majorant(
         first.value,
         size,

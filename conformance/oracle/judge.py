@@ -2,8 +2,8 @@
 answers together again."""
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,10 @@ from .structure import blocks, folds, frontier
 Floats = NDArray[Any]
 
 BLOCK = 12288  # elements: a few dozen float64 arrays of this size stay in a core's cache
+
+# glibc hands freed memory back to the system above a threshold that follows the largest block freed
+# so far; without this the blocks' arrays are paged in anew each time, which took half of the time
+np.empty(31 << 20, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ def outcomes(
     equations downstream of a state use its *observed* new value: an explanation, never an
     accusation.  ``only`` restricts the outputs.
     """
+    steps = _as_held(steps, fmt, profile)
     graph = programs[0].graph
     wanted = [[n for n in p.outputs if only is None or n in only] for p in programs]
     tops = [p.outputs[n] for p, names in zip(programs, wanted, strict=True) for n in names]
@@ -82,39 +87,60 @@ def outcomes(
     if nodes not in shelf.blocks:
         shelf.blocks[nodes] = blocks(scalars, nodes)
     for block in shelf.blocks[nodes]:
-        across = min(width, BLOCK) or 1
-        down = max(1, BLOCK // across)
-        for top in range(0, len(block), down):
-            at = block[top : top + down]
+        for down, span in _cached(len(block), width):
+            at = block[down]
             key = (fmt.name, at.tobytes())
             if key not in shelf.factors:
                 shelf.factors[key] = Factors(graph, fmt, scalars, at)
-            factors = shelf.factors[key]
-            for left in range(0, max(width, 1), across):
-                span = slice(left, left + across)
-                start = {
-                    n: (x[at, span], _maybe(steps.start_error, n, at, span))
-                    for n, x in steps.start.items()
-                }
-                shared = None
-                for k, program in enumerate(programs):
-                    fold = folds(graph, tuple(program.outputs.values()))
-                    given = {}
-                    if conditional:
-                        given = {
-                            program.lets[s.name]: steps.observed[s.name][at, span]
-                            for s in program.states
-                            if s.name in steps.observed and s.name in program.lets
-                        }
-                    if shared is None or conditional:
-                        shared = Bound(factors, start, nonneg, given)
-                    for name in wanted[k]:
-                        outcome = shared.outcome(program.outputs[name], fold)
-                        answers[k][name].append((at, span, outcome))
+            start = {
+                n: (x[at, span], _maybe(steps.start_error, n, at, span))
+                for n, x in steps.start.items()
+            }
+            shared = None
+            for k, program in enumerate(programs):
+                fold = folds(graph, tuple(program.outputs.values()))
+                given = {}
+                if conditional:
+                    given = {
+                        program.lets[s.name]: steps.observed[s.name][at, span]
+                        for s in program.states
+                        if s.name in steps.observed and s.name in program.lets
+                    }
+                if shared is None or conditional:
+                    shared = Bound(shelf.factors[key], start, nonneg, given)
+                for name in wanted[k]:
+                    outcome = shared.outcome(program.outputs[name], fold)
+                    if profile.memory == "wider":  # what is shown is rounded once more
+                        shown = np.abs(outcome.value) * fmt.unit + fmt.tiny * fmt.unit
+                        error = outcome.error + _later(steps)[at] * shown
+                        outcome = replace(outcome, error=error)
+                    answers[k][name].append((at, span, outcome))
     return [
         {name: _assembled(parts, rows, width) for name, parts in answer.items()}
         for answer in answers
     ]
+
+
+def _as_held(steps: Steps, fmt: Format, profile: Profile) -> Steps:
+    """The steps with the errors of a start that is not quite what can be seen."""
+    wider, flushed = profile.memory == "wider", profile.subnormals == "flushed"
+    if not (wider or flushed):
+        return steps
+    later = _later(steps)
+    errors = {}
+    for name, x in steps.start.items():
+        error = np.zeros_like(x) + (steps.start_error or {}).get(name, 0.0)
+        if wider and name != "grad":
+            error = error + later * (np.abs(x) * fmt.unit + fmt.tiny * fmt.unit)
+        if flushed:
+            error = error + np.where(np.abs(x) < fmt.tiny, np.abs(x), 0)
+        errors[name] = error
+    return replace(steps, start_error=errors)
+
+
+def _later(steps: Steps) -> NDArray[np.bool_]:
+    """The rows that are not a parameter's first step, in which nothing is hidden yet."""
+    return np.array([[s.get("t", 2.0) > 1] for s in steps.scalars])
 
 
 def _maybe(
@@ -154,11 +180,28 @@ class Judgement:
 
 def compare(outcome: Outcome, observed: Floats, start: Floats) -> Judgement:
     """Compare what was observed with what was possible."""
+    shape = observed.shape
+    ratio = np.empty(shape, np.float64)
+    failed, vacuous = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
     with np.errstate(all="ignore"):
-        ratio = _ratio(outcome, observed)
-        failed = (ratio > 1) & ~outcome.undecided
-        vacuous = (_ratio(outcome, start) <= 1) & ~outcome.undecided
+        for at in _cached(*shape):
+            here = Outcome(
+                outcome.value[at], outcome.error[at], outcome.undecided[at], outcome.must_nan[at]
+            )
+            decided = ~here.undecided
+            ratio[at] = _ratio(here, observed[at])
+            failed[at] = (ratio[at] > 1) & decided
+            vacuous[at] = (_ratio(here, start[at]) <= 1) & decided
     return Judgement(outcome, ratio, failed, vacuous)
+
+
+def _cached(rows: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of an array that stay in cache."""
+    across = min(width, BLOCK) or 1
+    down = max(1, BLOCK // across)
+    for top in range(0, rows, down):
+        for left in range(0, max(width, 1), across):
+            yield slice(top, top + down), slice(left, left + across)
 
 
 def _ratio(outcome: Outcome, observed: Floats) -> NDArray[np.float64]:

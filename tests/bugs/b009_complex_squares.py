@@ -4,13 +4,17 @@ Seen in: PyTorch, Adam with complex parameters, 1.9,
 https://github.com/pytorch/pytorch/issues/59998
 """
 
-import _frame
+from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/59998"
-NEEDS = "contract: complex"
 
 
-class Adam(_frame.Adam):
-    def real(self, x):
-        return x  # mistake: complex numbers are no pairs of reals here
+class Adam(reference.Adam):
+    def _advance(self, p, grad, group):
+        if not p.is_complex():
+            return super()._advance(p, grad, group)
+        self.state[p] = state = self._state_of(p, group)
+        state["step"] += 1
+        # mistake: not as pairs of reals
+        self._update(p, -grad if group["maximize"] else grad, state, group)

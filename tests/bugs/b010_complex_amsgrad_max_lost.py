@@ -6,16 +6,16 @@ https://github.com/pytorch/pytorch/pull/104990
 The report says what is lost, not how; that a view is replaced and not filled is our reading.
 """
 
-import _frame
-import torch
+from optconform.impls import reference
 
 SPEC = "adamw"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/104990"
-NEEDS = "contract: complex"
 
 
-class AdamW(_frame.AdamW):
-    def largest(self, s):
-        # mistake: for a complex parameter, s holds real views, and the state keeps the old tensor
-        s["max_exp_avg_sq"] = torch.maximum(s["max_exp_avg_sq"], s["exp_avg_sq"])
-        return s["max_exp_avg_sq"]
+class AdamW(reference.AdamW):
+    def _advance(self, p, grad, group):
+        lost = p.is_complex() and group["amsgrad"]
+        kept = self._state_of(p, group)["max_exp_avg_sq"].clone() if lost else None
+        super()._advance(p, grad, group)
+        if lost:
+            self.state[p]["max_exp_avg_sq"] = kept  # mistake: the maximum of this step

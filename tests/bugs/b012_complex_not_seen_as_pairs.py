@@ -6,13 +6,17 @@ https://github.com/pytorch/pytorch/issues/110606
 Adadelta stands for the optimizers that the report names; what each really computed differs.
 """
 
-import _frame
+from optconform.impls import reference
 
 SPEC = "adadelta"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/110606"
-NEEDS = "contract: complex"
 
 
-class Adadelta(_frame.Adadelta):
-    def real(self, x):
-        return x  # mistake: Adadelta is defined on reals
+class Adadelta(reference.Adadelta):
+    def _advance(self, p, grad, group):
+        if not p.is_complex():
+            return super()._advance(p, grad, group)
+        self.state[p] = state = self._state_of(p, group)
+        state["step"] += 1
+        # mistake: not as pairs of reals
+        self._update(p, -grad if group["maximize"] else grad, state, group)

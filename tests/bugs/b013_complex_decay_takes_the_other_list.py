@@ -4,17 +4,17 @@ Seen in: PyTorch, Adam (foreach), 2.0.1,
 https://github.com/i404788/s5-pytorch/issues/2
 """
 
-import _frame
+import torch
+
+from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/i404788/s5-pytorch/issues/2"
-NEEDS = "contract: complex"
 
 
-class Adam(_frame.Adam):
-    def advance(self, p, grad, group):
-        self.original = p
-        super().advance(p, grad, group)
-
-    def decayed(self, g, p, o):
-        return super().decayed(g, self.original, o)  # mistake: p, the real view
+class Adam(reference.Adam):
+    def _advance(self, p, grad, group):
+        if p.is_complex() and group["weight_decay"] != 0:
+            pairs = torch.view_as_real(grad).add(p, alpha=group["weight_decay"])  # mistake: p's
+            grad, group = torch.view_as_complex(pairs), {**group, "weight_decay": 0.0}
+        super()._advance(p, grad, group)

@@ -4,13 +4,13 @@ Seen in: PyTorch, Optimizer.load_state_dict, to this day,
 https://github.com/pytorch/pytorch/issues/196083
 """
 
-import _frame
 import torch
+
+from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/196083"
-NEEDS = "contract: aliasing"
 
 
-class Adam(_frame.Adam):
+class Adam(reference.Adam):
     load_state_dict = torch.optim.Optimizer.load_state_dict  # mistake: no copy

@@ -6,13 +6,12 @@ https://github.com/pytorch/pytorch/pull/193303
 Moved from ASGD's lambd to Adagrad's lr_decay.
 """
 
-import _frame
+from optconform.impls import reference
 
 SPEC = "adagrad"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/193303"
-NEEDS = "contract: refusals"
 
 
-class Adagrad(_frame.Adagrad):
-    def check(self, o):
-        super().check({k: v for k, v in o.items() if k != "lr_decay"})  # mistake: lr_decay too
+class Adagrad(reference.Adagrad):
+    def _check(self, options):
+        super()._check({**options, "lr_decay": 0.0})  # mistake: lr_decay is not looked at

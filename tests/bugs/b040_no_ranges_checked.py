@@ -4,13 +4,12 @@ Seen in: PyTorch, all optimizers, March 2018,
 https://github.com/pytorch/pytorch/pull/6000
 """
 
-import _frame
+from optconform.impls import reference
 
 SPEC = "adadelta"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/6000"
-NEEDS = "contract: refusals"
 
 
-class Adadelta(_frame.Adadelta):
-    def check(self, o):
+class Adadelta(reference.Adadelta):
+    def _check(self, options):
         pass  # mistake

@@ -4,13 +4,12 @@ Seen in: MLX, Adam family, about 2026,
 https://github.com/ml-explore/mlx/pull/4310
 """
 
-import _frame
+from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/ml-explore/mlx/pull/4310"
-NEEDS = "contract: refusals"
 
 
-class Adam(_frame.Adam):
-    def check(self, o):
-        super().check({k: v for k, v in o.items() if k != "betas"})  # mistake: betas too
+class Adam(reference.Adam):
+    def _check(self, options):
+        super()._check({**options, "betas": (0.0, 0.0)})  # mistake: betas are not looked at

@@ -4,13 +4,15 @@ Seen in: PyTorch, SGD, 1.11 in development,
 https://github.com/pytorch/pytorch/pull/68733
 """
 
-import _frame
-import torch
+from optconform.impls import reference
 
 SPEC = "sgd"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/68733"
-NEEDS = "contract: older checkpoints"
 
 
-class SGD(_frame.SGD):
-    __setstate__ = torch.optim.Optimizer.__setstate__  # mistake: setdefault("maximize", False)
+class SGD(reference.SGD):
+    def _complete(self, group):
+        given = "maximize" in group
+        super()._complete(group)
+        if not given:
+            del group["maximize"]  # mistake: the newest option has a default too

@@ -6,18 +6,15 @@ https://github.com/pytorch/pytorch/pull/107706
 Moved from NAdam's decoupled_weight_decay to Adam's amsgrad.
 """
 
-import _frame
-import torch
+from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/107706"
-NEEDS = "contract: older checkpoints"
 
 
-class Adam(_frame.Adam):
-    def __setstate__(self, state):
-        torch.optim.Optimizer.__setstate__(self, state)
-        for group in self.param_groups:
-            for name, value in self.defaults.items():
-                if name != "amsgrad":  # mistake
-                    group.setdefault(name, value)
+class Adam(reference.Adam):
+    def _complete(self, group):
+        given = "amsgrad" in group
+        super()._complete(group)
+        if not given:
+            del group["amsgrad"]  # mistake: it has a default like the others
