@@ -133,8 +133,9 @@ def own_profile(
     """The profiles, apart from the usual one, under which ``traces`` that the claimed variant fails
     under the usual one follow it all the same."""
     hypotheses = [tuple(spec.variant(claimed).items())]
+    refuted = list(zip(traces, _refuted(traces, spec, claimed, Profile()), strict=True))
     for profile in PROFILES[1:]:
-        if all(accepted(t, spec, hypotheses, profile, instead_of=claimed) for t in traces):
+        if all(accepted(t, spec, hypotheses, profile, refuted=masks) for t, masks in refuted):
             yield profile
 
 
