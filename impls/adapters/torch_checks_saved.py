@@ -277,7 +277,7 @@ def deepcopy_resumes(make: Any) -> None:
     )
 
 
-HELPERS = (saved_by, through_a_file, dtypes_of, carried_by_getstate)
+HELPERS = (saved_by, through_a_file, dtypes_of, rounded, carried_by_getstate)
 
 CHECKS = (
     Check("checkpoint", checkpoint_resumes, exact=True),
