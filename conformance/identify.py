@@ -108,9 +108,11 @@ def identify(
     refuted: list[list[Refuted]] | list[None] = [None] * len(traces)
     if instead_of is not None:
         refuted = _refuted(traces, spec, instead_of, base or Profile())
+    # a trace whose state is out of sight costs a run of its own for every hypothesis that is left
+    order = sorted(zip(traces, refuted, strict=True), key=lambda t: not _in_sight(t[0], spec))
     for profile, hypotheses in trials:
         left = hypotheses
-        for trace, masks in zip(traces, refuted, strict=True):
+        for trace, masks in order:
             left = accepted(trace, spec, left, profile, refuted=masks)
             if not left:
                 break
@@ -211,6 +213,10 @@ def _explains_freely(
         _explains_nothing(mask["p"], part.outputs["p"].outcome.undecided)
         for mask, part in zip(refuted, judged, strict=False)
     )
+
+
+def _in_sight(trace: Trace, spec: Spec) -> bool:
+    return blocks(trace, spec, spec.variant({})) is not None
 
 
 def _explains_nothing(refuted: NDArray[np.bool_], undecided: NDArray[np.bool_]) -> bool:
