@@ -231,7 +231,7 @@ class Examination:
         return all(self._probe(dtype) is not None for dtype in earlier)
 
     def _draw(self) -> None:
-        slow, skipped = self.implementation.slow, False
+        slow = self.implementation.slow
         strategy = scenarios(
             self.spec,
             dtype=self.dtype,
@@ -241,16 +241,10 @@ class Examination:
             small=slow,
         )
 
-        def look(scenario: Scenario) -> None:
-            nonlocal skipped
-            if slow and not skipped:
-                skipped = True
-            else:
-                self._look(scenario)
-
-        # the first that Hypothesis draws is the plainest, and no use when there are few
-        examples = 1 + SLOW_EXAMPLES if slow else self.settings.examples
-        look_at_each(strategy, look, dtype=self.dtype, examples=examples, seed=self.settings.seed)
+        examples = SLOW_EXAMPLES if slow else self.settings.examples
+        look_at_each(
+            strategy, self._look, dtype=self.dtype, examples=examples, seed=self.settings.seed
+        )
 
     def _look(self, scenario: Scenario) -> None:
         self.emit({"event": "scenario", "scenario": to_json(scenario)})

@@ -94,8 +94,8 @@ def identify(
     """The variants that explain ``traces``, under the first of ``profiles`` that leaves any.
 
     With ``instead_of``, a variant that the traces refute under the profile ``base`` (or the usual
-    one), an explanation must also decide the elements that refute it: to be undecided there
-    explains nothing.
+    one), an explanation must also decide some of the elements that refute it: to be undecided in
+    all of them explains nothing.
     """
     every = lattice(spec)
     low = any(FORMATS[t.scenario.dtype].digits < FORMATS["float32"].digits for t in traces)
@@ -105,10 +105,13 @@ def identify(
         claimed = [tuple(spec.variant(instead_of).items())]
         usual = base or Profile()
         trials = [(p, claimed) for p in profiles if p != usual] + trials
+    refuted: list[list[Refuted]] | list[None] = [None] * len(traces)
+    if instead_of is not None:
+        refuted = _refuted(traces, spec, instead_of, base or Profile())
     for profile, hypotheses in trials:
         left = hypotheses
-        for trace in traces:
-            left = accepted(trace, spec, left, profile, instead_of=instead_of, base=base)
+        for trace, masks in zip(traces, refuted, strict=True):
+            left = accepted(trace, spec, left, profile, refuted=masks)
             if not left:
                 break
         if left:
@@ -148,24 +151,17 @@ def accepted(
     hypotheses: Sequence[Variant],
     profile: Profile,
     *,
-    instead_of: Mapping[str, str] | None = None,
-    base: Profile | None = None,
+    refuted: Sequence[Refuted] | None = None,
 ) -> list[Variant]:
     """The hypotheses that ``trace`` does not reject.
 
-    With ``instead_of``, they must also decide every element at which that variant fails under
-    ``base``.
+    With ``refuted``, for each block the elements at which another variant fails, they must also
+    decide some of these, for every output that has any.
     """
     by_init: dict[tuple[tuple[str, str], ...], list[Variant]] = {}
     for v in hypotheses:
         inits = tuple((n, s.init) for n, s in states_of(spec, dict(v)).items())
         by_init.setdefault(inits, []).append(v)
-    refuted: list[Refuted] | None = None
-    if instead_of is not None:
-        refuted = [
-            {n: j.failed for n, j in part.outputs.items()}
-            for part in judge(trace, spec, instead_of, profile=base or Profile())
-        ]
     kept: set[Variant] = set()
     for some in by_init.values():
         found = blocks(trace, spec, dict(some[0]))
@@ -179,31 +175,60 @@ def accepted(
         order = sorted(zip(found, masks, strict=True), key=lambda b: b[0].steps.start["p"].size)
         if len(some) > FEW:  # most fall on a few columns; only the rest see everything
             for block, mask in order:
-                some = _survivors(*_narrow(block, mask), spec, some, trace, profile)
+                some = _survivors(_narrow(block, mask), {}, spec, some, trace, profile)
         for block, mask in order:
             some = _survivors(block, mask, spec, some, trace, profile)
         kept.update(some)
     return [v for v in hypotheses if v in kept]
 
 
+def _refuted(
+    traces: Sequence[Trace], spec: Spec, variant: Mapping[str, str], profile: Profile
+) -> list[list[Refuted]]:
+    """For each trace and block, the elements at which ``variant`` fails.
+
+    Those that start from NaN or an infinity are left out as long as there are others: little is
+    decided from there on, by whatever variant.
+    """
+    judged = [judge(trace, spec, variant, profile=profile) for trace in traces]
+    every = [[{n: j.failed for n, j in part.outputs.items()} for part in parts] for parts in judged]
+    plain = [
+        [{n: mask & _finite(part.block) for n, mask in masks.items()} for part, masks in pairs]
+        for pairs in (zip(p, m, strict=True) for p, m in zip(judged, every, strict=True))
+    ]
+    some = any(mask.any() for parts in plain for masks in parts for mask in masks.values())
+    return plain if some else every
+
+
 def _explains_freely(
-    trace: Trace, spec: Spec, v: Variant, profile: Profile, refuted: list[Refuted] | None
+    trace: Trace, spec: Spec, v: Variant, profile: Profile, refuted: Sequence[Refuted] | None
 ) -> bool:
     judged = free_judge(trace, spec, dict(v), profile=profile)
     if any(j.failed.any() for part in judged for j in part.outputs.values()):
         return False
     return refuted is None or not any(
-        (mask["p"] & part.outputs["p"].outcome.undecided).any()
+        _explains_nothing(mask["p"], part.outputs["p"].outcome.undecided)
         for mask, part in zip(refuted, judged, strict=False)
     )
 
 
-def _narrow(block: Block, refuted: Refuted) -> tuple[Block, Refuted]:
+def _explains_nothing(refuted: NDArray[np.bool_], undecided: NDArray[np.bool_]) -> bool:
+    return bool(refuted.any()) and bool(undecided[refuted].all())
+
+
+def _finite(block: Block) -> NDArray[np.bool_]:
+    """The elements that start a step from finite numbers."""
+    with_all = [np.isfinite(x) for x in block.steps.start.values()]
+    finite: NDArray[np.bool_] = np.logical_and.reduce(with_all)
+    return finite
+
+
+def _narrow(block: Block, refuted: Refuted) -> Block:
     """A block with some of its columns: spread over all of them, and what is refuted."""
     steps = block.steps
     width = steps.start["p"].shape[1]
     if width <= COLUMNS:
-        return block, refuted
+        return block
     spread = np.linspace(0, width - 1, COLUMNS).astype(np.intp)
     failed = [np.flatnonzero(mask.any(axis=0))[:COLUMNS] for mask in refuted.values()]
     at = np.unique(np.concatenate([spread, *failed]))
@@ -214,7 +239,7 @@ def _narrow(block: Block, refuted: Refuted) -> tuple[Block, Refuted]:
         {n: x[:, at] for n, x in steps.observed.items()},
         None if off is None else {n: x[:, at] for n, x in off.items()},
     )
-    return Block(fewer, block.place), {n: mask[:, at] for n, mask in refuted.items()}
+    return Block(fewer, block.place)
 
 
 def _narrow_trace(trace: Trace) -> Trace:
@@ -258,10 +283,10 @@ def _survivors(
         representatives = [programs[some[0]] for some in by_node.values()]
         answers = outcomes(block.steps, representatives, fmt=fmt, profile=profile, only=[name])
         for some, answer in zip(by_node.values(), answers, strict=True):
-            failed = compared(block.steps, answer)[name].failed
+            failed = compared(block.steps, answer)[name].failed.any()
             if name in refuted:
-                failed = failed | (refuted[name] & answer[name].undecided)
-            if failed.any():
+                failed |= _explains_nothing(refuted[name], answer[name].undecided)
+            if failed:
                 out = set(some)
                 left = [v for v in left if v not in out]
         if not left:

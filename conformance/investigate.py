@@ -62,7 +62,7 @@ def _traces(
         if trace.crash is None and trace.rows:
             traces.append(trace)
 
-    examples = 1 + SLOW_EXAMPLES if implementation.slow else settings.examples
+    examples = SLOW_EXAMPLES if implementation.slow else settings.examples
     look_at_each(strategy, look, dtype="float32", examples=examples, seed=settings.seed)
     return traces
 
