@@ -8,6 +8,7 @@ from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/59998"
+CHECK = "complex"
 
 
 class Adam(reference.Adam):

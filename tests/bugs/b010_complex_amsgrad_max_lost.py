@@ -10,6 +10,7 @@ from optconform.impls import reference
 
 SPEC = "adamw"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/104990"
+CHECK = "complex"
 
 
 class AdamW(reference.AdamW):

@@ -10,6 +10,7 @@ from optconform.impls import reference
 
 SPEC = "adadelta"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/110606"
+CHECK = "complex"
 
 
 class Adadelta(reference.Adadelta):

@@ -8,7 +8,7 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/47594"
-NEEDS = "contract: parameters from a generator"
+NEEDS = "parameters given as a generator"
 
 
 class Adam(_frame.Adam):

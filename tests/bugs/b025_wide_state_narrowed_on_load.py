@@ -11,7 +11,7 @@ import torch
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/43706"
-NEEDS = "contract: resume bit for bit"
+NEEDS = "resume bit for bit where the state is wider than the parameter"
 
 
 class Adam(_frame.Adam):

@@ -11,7 +11,7 @@ import torch
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/118326"
-NEEDS = "contract: older checkpoints"
+NEEDS = "older checkpoints, asked of every class"
 
 
 class Adam(_frame.Adam):

@@ -9,7 +9,7 @@ import torch
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/145461"
-NEEDS = "contract: lr as a tensor"
+NEEDS = "a tensor lr of several elements among the refusals"
 
 
 class Adam(_frame.Adam):

@@ -10,6 +10,7 @@ from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/196083"
+CHECK = "load-state"
 
 
 class Adam(reference.Adam):

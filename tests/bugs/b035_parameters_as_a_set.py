@@ -8,7 +8,7 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/6031"
-NEEDS = "contract: refusals"
+NEEDS = "a set of parameters among the refusals"
 
 
 class Adam(_frame.Adam):

@@ -9,7 +9,7 @@ import torch
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/51794"
-NEEDS = "contract: the caller's groups"
+NEEDS = "the caller's groups left as they are"
 
 
 class Adam(_frame.Adam):

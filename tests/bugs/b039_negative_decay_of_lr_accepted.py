@@ -10,6 +10,7 @@ from optconform.impls import reference
 
 SPEC = "adagrad"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/193303"
+CHECK = "refusals"
 
 
 class Adagrad(reference.Adagrad):

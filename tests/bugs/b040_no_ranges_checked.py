@@ -8,6 +8,7 @@ from optconform.impls import reference
 
 SPEC = "adadelta"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/6000"
+CHECK = "refusals"
 
 
 class Adadelta(reference.Adadelta):

@@ -10,7 +10,7 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/119885"
-NEEDS = "contract: many parameters"
+CHECK = "joint-separate"
 
 
 class Adam(_frame.Adam):

@@ -10,7 +10,7 @@ import _frame
 
 SPEC = "adamw"
 REFERENCE = "https://github.com/huggingface/pytorch-image-models/pull/2750"
-NEEDS = "contract: several dtypes"
+CHECK = "mixed-dtypes"
 
 
 class AdamW(_frame.AdamW):

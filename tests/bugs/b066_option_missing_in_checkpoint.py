@@ -9,7 +9,7 @@ import torch
 
 SPEC = "adam"
 REFERENCE = "https://github.com/NVIDIA/apex/issues/577"
-NEEDS = "contract: older checkpoints"
+NEEDS = "a checkpoint of the torch.optim class of the same name"
 
 
 class Adam(_frame.Adam):

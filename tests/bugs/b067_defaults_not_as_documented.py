@@ -10,7 +10,7 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/NVIDIA/apex/issues/1186"
-NEEDS = "signature: defaults"
+NEEDS = "defaults compared with the spec"
 
 
 class Adam(_frame.Adam):

@@ -9,7 +9,7 @@ import torch
 
 SPEC = "adam"
 REFERENCE = "https://github.com/deepspeedai/DeepSpeed/pull/8496"
-NEEDS = "contract: more than 256 steps in 16 bit"
+CHECK = "long-run"
 
 
 class Adam(_frame.Adam):

@@ -10,7 +10,7 @@ import _frame
 
 SPEC = "sgd"
 REFERENCE = "https://github.com/jettify/pytorch-optimizer/issues/55"
-NEEDS = "contract: same gradient buffer"
+CHECK = "gradient-buffer"
 
 
 class SGD(_frame.SGD):

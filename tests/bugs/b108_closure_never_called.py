@@ -10,7 +10,7 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/lessw2020/Ranger-Deep-Learning-Optimizer/issues/46"
-NEEDS = "contract: closure"
+CHECK = "closure"
 
 
 class Adam(_frame.Adam):

@@ -10,7 +10,7 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/nikhilvyas/SOAP/issues/7"
-NEEDS = "contract: closure"
+NEEDS = "a closure, asked of every torch.optim.Optimizer"
 
 
 class Adam(_frame.Adam):

@@ -10,7 +10,7 @@ import _frame
 
 SPEC = "sgd"
 REFERENCE = "https://github.com/davda54/sam/pull/65"
-NEEDS = "contract: a group added with default options"
+CHECK = "checkpoint-add-group"
 
 
 class SGD(_frame.SGD):

@@ -10,7 +10,7 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/optimizedlearning/mechanic/issues/2"
-NEEDS = "contract: resume on other tensors"
+CHECK = "checkpoint"
 
 
 class Adam(_frame.Adam):

@@ -8,6 +8,7 @@ from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/ml-explore/mlx/pull/4310"
+CHECK = "refusals"
 
 
 class Adam(reference.Adam):

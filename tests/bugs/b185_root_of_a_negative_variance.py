@@ -8,7 +8,7 @@ import _frame
 
 SPEC = "rmsprop"
 REFERENCE = "https://github.com/apache/mxnet/pull/6235"
-NEEDS = "judge: NaN where the exact value is far from any limit"
+NEEDS = "a NaN told where the exact value is plain; now undecided"
 
 
 class RMSprop(_frame.RMSprop):

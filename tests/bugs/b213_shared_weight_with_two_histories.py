@@ -4,16 +4,23 @@ Seen in: Caffe, all solvers with shared weights, 2014,
 https://github.com/BVLC/caffe/issues/1659
 """
 
+import warnings
+
 import _frame
 
 SPEC = "sgd"
 REFERENCE = "https://github.com/BVLC/caffe/issues/1659"
-NEEDS = "contract: tied parameters"
+CHECK = "duplicates"
 
 
 class SGD(_frame.SGD):
     def distinct(self, params):
-        return params
+        return params  # mistake: to be refused, or left out
+
+    def add_param_group(self, group):
+        with warnings.catch_warnings():  # today torch warns; it did not then
+            warnings.simplefilter("ignore")
+            super().add_param_group(group)
 
     def each(self, todo):
         seen, second = set(), self.__dict__.setdefault("second", {})

@@ -8,6 +8,7 @@ from optconform.impls import reference
 
 SPEC = "sgd"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/68733"
+CHECK = "checkpoint-old"
 
 
 class SGD(reference.SGD):

@@ -10,6 +10,7 @@ from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/107706"
+CHECK = "checkpoint-old"
 
 
 class Adam(reference.Adam):

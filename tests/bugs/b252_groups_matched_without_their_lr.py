@@ -10,6 +10,7 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/NVIDIA/Megatron-LM/pull/4705"
+CHECK = "checkpoint-add-group"
 
 
 class Adam(_frame.Adam):

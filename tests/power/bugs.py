@@ -46,6 +46,7 @@ class Case:
     mistake: str
     spec: str
     reference: str
+    check: str  # the contract that shows it, where drawn scenarios do not
     needs: str  # the check it waits for, while the suite has none
     variant: Mapping[str, str]  # not empty: no bug but a dialect, to be named
     control: bool  # no bug at all, to be left alone
@@ -80,6 +81,7 @@ def read(path: Path) -> Case:
         (ast.get_docstring(tree) or "").partition("\n")[0],
         constants["SPEC"],
         constants["REFERENCE"],
+        constants.get("CHECK", ""),
         constants.get("NEEDS", ""),
         constants.get("VARIANT", {}),
         constants.get("CONTROL", False),
@@ -114,6 +116,9 @@ def check(case: Case, jobs: int, *options: str) -> Answer:
             raise RuntimeError(f"{case.target}: exit status {done.returncode}: {done.stderr}")
         results = json.loads(file.read_text(encoding="utf-8"))["results"]
     found = [(r, f) for r in results for f in r["findings"]]
+    faults = [f["summary"] for _, f in found if f["summary"].startswith("optconform ")]
+    if faults:  # the judge's own, which flags nothing
+        raise RuntimeError(f"{case.target}: {faults[0]}")
     if not found:
         return Answer(False, "", "", None, round(seconds, 1))
     result, finding = found[0]
