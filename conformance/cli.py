@@ -115,7 +115,9 @@ def check(
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
     claimed = parse_variant(variants)
     fixed = parse_hyper(hypers)
-    settings = {"examples": examples, "steps": steps, "seed": seed, "hyper": fixed}
+    settings = {
+        "examples": examples, "steps": steps, "seed": seed, "hyper": fixed, "dtypes": wanted,
+    }  # fmt: skip
     if spec_option is not None:
         _claimable(load(spec_option), claimed, fixed)
     todo: list[Job] = []
@@ -355,7 +357,7 @@ def list_(what: str) -> None:
         from .examine import CHECKS
 
         for name, sentence in CHECKS.items():
-            click.echo(f"{name:<20} {sentence}")
+            click.echo(f"{name:<22} {sentence}")
 
 
 cli.add_command(mutants)

@@ -1,21 +1,26 @@
 """One cell of a report: an implementation, a spec and a dtype, from drawn scenarios to a result."""
 
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import explain
+import numpy as np
+
+from .contracts.bench import Bench
+from .contracts.phase import hold_to_contracts, place
+from .contracts.relations import RELATIONS
+from .coverage import Separation, regimes
 from .explain import diagnoses
-from .findings import UNEXPLAINED, Explainer, Key, circumstances, failure_key
+from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
-from .identify import Identification
+from .identify import UNEXPLAINED, Identification, own_profile
 from .implementation import Implementation, Unsupported, one_line
+from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
 from .oracle.scalars import Profile
-from .scenario import Group, Param, Recipe, Scenario, Step, to_json
+from .scenario import Group, Param, Recipe, Scenario, Step, to_json, with_company
 from .spec import Spec, Value
 from .strategies import look_at_each, scenarios
 
@@ -25,26 +30,29 @@ Emit = Callable[[dict[str, Any]], None]
 SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
 KEPT_TRACES = 6  # failing traces kept for identification, per class of failure
 
-CHECKS = {
+NUMERIC = {
     "lockstep": "every parameter and state tensor after every step, from the subject's own state",
     "free-running": "every parameter after every step, where the state cannot be seen",
     "none-gradient": "a parameter without a gradient, and its state, stay as they are",
     "gradient-untouched": "the step leaves the gradients as they were",
     "reload": "a state dict that is saved and loaded gives parameters and state back",
     "run": "the subject neither raises nor hangs nor ends its process",
-    "determinism": "a scenario that failed fails again",
 }
+
+CHECKS = NUMERIC | {r.name: r.sentence for r in RELATIONS} | SENTENCES
 """What is checked, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How much is drawn.  ``hyper`` fixes hyperparameters by their name in the spec."""
+    """How much is drawn.  ``hyper`` fixes hyperparameters by their name in the spec; ``dtypes`` are
+    all that are requested: what does not depend on the dtype is tried in one of them."""
 
     examples: int = 60
     steps: int = 8
     seed: int = 0
     hyper: Mapping[str, Value] = field(default_factory=dict)
+    dtypes: Sequence[str] = ()
 
 
 @dataclass
@@ -88,8 +96,13 @@ class Examination:
         self.claimed = spec.variant(claimed)
         self.settings, self.emit = settings, emit
         self.fixed = {**implementation.fixed(spec), **settings.hyper}
+        self.profile = Profile()
+        self._clear()
+
+    def _clear(self) -> None:
         self.counts: dict[str, _Counts] = {}
         self.regimes: dict[str, int] = {}
+        self.separation = Separation(self.spec, self.claimed)
         self.scenarios = self.steps = 0
         self.moved = False
         self.visible = True
@@ -98,6 +111,8 @@ class Examination:
         self.broken: dict[str, tuple[Scenario, tuple[int, int, int]]] = {}
         self.failing: dict[Key, list[tuple[int, Trace]]] = {}
         self.passing: list[Trace] = []
+        self.contracts: dict[str, str] = {}
+        self.breaches: list[dict[str, Any]] = []
 
     # ---- drawing -----------------------------------------------------------------------------
 
@@ -112,15 +127,19 @@ class Examination:
         if refusal is not None and self.dtype != "float32" and self._probe("float32") is None:
             return self._result("unsupported", begin, message=refusal)
         self._draw()
-        # the smallest first: they reject most hypotheses at the least cost
-        failing = {id(t): t for kept in self.failing.values() for _, t in kept[:2]}
+        self.profile = self._own_profile()
+        if self.profile != Profile():
+            # a precision of its own is no fault; everything is judged again by it
+            self._clear()
+            self._draw()
         explainer = Explainer(
             self.implementation,
             self.spec,
             self.claimed,
             self.emit,
             self.passing,
-            sorted(failing.values(), key=lambda t: sum(len(r) for r in t.rows.values())),
+            self._failing_traces(),
+            profile=self.profile,
         )
         for key, (scenario, focus, count) in self.failures.items():
             kept = self.failing.get(key, [])
@@ -130,12 +149,49 @@ class Examination:
         for scenario, error, step, count in self.crashes.values():
             explainer.crash(scenario, error, step, count)
         answers, findings = explainer.answers, explainer.findings
-        verdict = self._verdict(answers)
         # the variant that explains everything, when one does
         whole = next(iter(answers), None)
         if whole is not None and any(a.variant != whole.variant for a in answers):
             whole = UNEXPLAINED
-        return self._result(verdict, begin, findings=findings, answer=whole)
+
+        def result() -> dict[str, Any]:
+            every = [*findings, *self.breaches]
+            return self._result(self._verdict(answers), begin, findings=every, answer=whole)
+
+        if refusal is None:
+            self.emit({"event": "so far", "result": result()})
+            self._contracts(whole)
+        return result()
+
+    def _failing_traces(self) -> list[Trace]:
+        """Some of each class; the smallest first: they reject most hypotheses at the least cost."""
+        kept = {id(t): t for some in self.failing.values() for _, t in some[:2]}
+        return sorted(kept.values(), key=lambda t: sum(len(r) for r in t.rows.values()))
+
+    def _own_profile(self) -> Profile:
+        """The precision profile that the subject is judged by: the usual one, unless it fails by
+        that and not by another that keeps the precision of its tensors."""
+        traces = self._failing_traces()
+        if not traces:
+            return Profile()
+        self.emit({"event": "phase", "phase": "identifying"})
+        for profile in own_profile(traces, self.spec, self.claimed):
+            if profile.harmless(self.dtype) or self._random(traces[0]):
+                return profile
+        return Profile()
+
+    def _random(self, trace: Trace) -> bool:
+        """Whether a parameter ahead of the others, which draws its own random numbers, changes
+        theirs: stochastic rounding is no fault, and rounding in one direction is."""
+        try:
+            again = run(self.implementation, with_company(trace.scenario), self.spec)
+        except Unsupported:
+            return False
+        return again.crash is None and any(
+            not np.array_equal(row.observed["p"], other.observed["p"], equal_nan=True)
+            for (g, k), rows in trace.rows.items()
+            for row, other in zip(rows, again.rows.get((g, k + (g == 0)), []), strict=False)
+        )
 
     def _probe(self, dtype: str) -> str | None:
         """The reason why the plainest scenario does not run in ``dtype``, or None."""
@@ -149,8 +205,33 @@ class Examination:
             return one_line(e)
         return one_line(trace.crash) if trace.crash is not None else None
 
+    def _contracts(self, answer: Identification | None) -> None:
+        """Hold the subject to its contracts, by the equations that it was seen to follow."""
+        found = answer if answer is not None and answer.variant is not None else None
+        variant = self.claimed if found is None or found.variant is None else found.variant
+        bench = Bench(
+            self.implementation,
+            self.spec,
+            self.spec.variant(variant),
+            found.profile if found is not None else self.profile,
+            self.dtype,
+            self.fixed,
+            self.emit,
+        )
+        self.contracts, self.breaches = hold_to_contracts(
+            bench, first=self._first(), known=frozenset(self.crashes)
+        )
+
+    def _first(self) -> bool:
+        """Whether this is the first requested dtype that the subject takes; float32 goes first."""
+        order = sorted(self.settings.dtypes or [self.dtype], key=lambda d: d != "float32")
+        earlier = order[: order.index(self.dtype)] if self.dtype in order else []
+        if self.implementation.slow:
+            return not earlier
+        return all(self._probe(dtype) is not None for dtype in earlier)
+
     def _draw(self) -> None:
-        slow, skipped = self.implementation.slow, False
+        slow = self.implementation.slow
         strategy = scenarios(
             self.spec,
             dtype=self.dtype,
@@ -160,16 +241,10 @@ class Examination:
             small=slow,
         )
 
-        def look(scenario: Scenario) -> None:
-            nonlocal skipped
-            if slow and not skipped:
-                skipped = True
-            else:
-                self._look(scenario)
-
-        # the first that Hypothesis draws is the plainest, and no use when there are few
-        examples = 1 + SLOW_EXAMPLES if slow else self.settings.examples
-        look_at_each(strategy, look, dtype=self.dtype, examples=examples, seed=self.settings.seed)
+        examples = SLOW_EXAMPLES if slow else self.settings.examples
+        look_at_each(
+            strategy, self._look, dtype=self.dtype, examples=examples, seed=self.settings.seed
+        )
 
     def _look(self, scenario: Scenario) -> None:
         self.emit({"event": "scenario", "scenario": to_json(scenario)})
@@ -187,20 +262,20 @@ class Examination:
                 self.counts.setdefault(label, _Counts()).add(judgement)
             start, observed = part.block.steps.start["p"], part.block.steps.observed["p"]
             self.moved |= bool((start != observed).any())
-        for name, n in explain.regimes(judged, scenario).items():
+        for name, n in regimes(judged, scenario).items():
             self.regimes[name] = self.regimes.get(name, 0) + n
         if trace.crash is not None:
-            # one fault, one finding: the message may quote sizes and values
-            frames = traceback.extract_tb(trace.crash.__traceback__)
-            kind = f"{type(trace.crash).__name__} {frames[-1].filename}:{frames[-1].lineno}"
+            kind = place(trace.crash)  # one fault, one finding
             known = self.crashes.get(kind)
             count = known[3] + 1 if known else 1
             first = known[:3] if known else (scenario, trace.crash, trace.crash_step)
             self.crashes[kind] = (*first, count)
         for check, *where in trace.broken:
             self.broken.setdefault(check, (scenario, (where[0], where[1], where[2])))
+        if not failing(judged):
+            self.separation.look(trace, self.profile)
         if failing(judged):
-            for d in diagnoses(trace, self.spec, self.claimed, Profile(), judged):
+            for d in diagnoses(trace, self.spec, self.claimed, self.profile, judged):
                 key = failure_key(d, scenario)
                 focus = (d.step, d.group, d.param, d.index)
                 first_seen = self.failures.get(key, (scenario, focus, 0))
@@ -223,7 +298,7 @@ class Examination:
         del kept[KEPT_TRACES:]
 
     def _judge(self, trace: Trace) -> list[Judged]:
-        return judge(trace, self.spec, self.claimed, profile=Profile())
+        return judge(trace, self.spec, self.claimed, profile=self.profile)
 
     def _label(self, part: Judged, name: str) -> str:
         return next(s.torch_name for s in part.program.states if s.name == name)
@@ -242,6 +317,7 @@ class Examination:
             "scenarios": self.scenarios,
             "steps": self.steps,
             "tensors": {n: c.as_dict() for n, c in self.counts.items()},
+            "contracts": self.contracts,
         }
 
     # ---- the result --------------------------------------------------------------------------
@@ -251,12 +327,12 @@ class Examination:
             return "diverges"
         if self.crashes:
             return "error"
-        if self.broken:
+        if self.broken or self.breaches:
             return "diverges"
         if answers:
             return "variant"
         decided = sum(c.total - c.undecided - c.vacuous for c in self.counts.values())
-        return "conforms" if decided and self.moved else "undecided"
+        return "conforms" if decided and self.moved and not self.separation.blind else "undecided"
 
     def _result(
         self,
@@ -270,20 +346,23 @@ class Examination:
         variant: dict[str, str] | None = dict(self.claimed)
         if answer is not None:
             variant = answer.variant
+        if verdict == "conforms" and self.profile != Profile():
+            message = f"follows the equations, and {profile_in_words(self.profile)}"
         if verdict == "undecided" and not message:
-            message = (
-                "nothing that was drawn could have told this optimizer from one that does nothing"
-            )
+            blind = self.moved and self.separation.blind
+            other = "any neighbour of the claimed variant" if blind else "one that does nothing"
+            message = f"nothing that was drawn could have told this optimizer from {other}"
         return {
             **describe(self.implementation, self.spec, self.dtype),
             "claimed": dict(self.claimed),
             "variant": variant,
-            "profile": (answer.profile if answer else Profile()).as_dict(),
+            "profile": (answer.profile if answer else self.profile).as_dict(),
             "verdict": verdict,
             "mode": "lockstep" if self.visible else "free-running",
             "message": message,
             "checks": self._checks(),
             "regimes": self.regimes,
+            "neighbours": self.separation.as_dict(),
             "seconds": round(time.perf_counter() - begin, 3),
             "findings": findings or [],
         }

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from . import expr
 from .formats import FORMATS
 from .lockstep import (
@@ -23,7 +21,6 @@ from .lockstep import (
 from .oracle import exact
 from .oracle.judge import compare, outcomes
 from .oracle.scalars import Profile
-from .scenario import Scenario
 from .spec import Spec, equations_of, program, states_of
 
 
@@ -208,31 +205,3 @@ def uses_t(spec: Spec, variant: Mapping[str, str]) -> list[str]:
         for name, forms in equations_of(spec, variant).items()
         if any("t" in expr.names(ast.parse(f.strip(), mode="eval")) for f in forms)
     ]
-
-
-def regimes(judged: list[Judged], scenario: Scenario) -> dict[str, int]:
-    """Element-steps of a scenario by the regime that they reached."""
-    fmt = FORMATS[scenario.dtype]
-    out: dict[str, int] = {}
-
-    def count(name: str, mask: Any) -> None:
-        out[name] = out.get(name, 0) + int(np.count_nonzero(mask))
-
-    for part in judged:
-        grad, p = part.block.steps.start["grad"], part.block.steps.start["p"]
-        count("element-steps", np.ones_like(grad, bool))
-        count("zero gradient", grad == 0)
-        count("subnormal gradient", (np.abs(grad) < fmt.tiny) & (grad != 0))
-        count("zero parameter", p == 0)
-        count("large gradient (square near overflow)", np.abs(grad) > np.sqrt(fmt.largest) * 1e-3)
-        for row, s in zip(range(len(grad)), part.block.steps.scalars, strict=True):
-            n = grad[row].size
-            if s.get("lr") != s["lr0"]:
-                out["lr changed since the first step"] = (
-                    out.get("lr changed since the first step", 0) + n
-                )
-            if s.get("weight_decay", 0) > 0:
-                out["weight decay on"] = out.get("weight decay on", 0) + n
-            if s.get("eps", 0) >= 1e-3:
-                out["large eps"] = out.get("large eps", 0) + n
-    return {k: v for k, v in out.items() if v}

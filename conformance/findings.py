@@ -8,7 +8,7 @@ from typing import Any
 
 from . import explain
 from .explain import Diagnosis, diagnoses
-from .identify import Identification, accepted, identify
+from .identify import UNEXPLAINED, Identification, accepted, identify
 from .implementation import Implementation, Unsupported, one_line
 from .lockstep import Trace, judge, run
 from .minimise import Fails, Focus, minimise
@@ -26,8 +26,6 @@ CONTRACTS = {
     "reload": "saving and loading lost or changed a parameter or its state",
 }
 """The contracts that every scenario checks, and what a violation means."""
-
-UNEXPLAINED = Identification("", None, Profile(), [], [], 0)
 
 
 def circumstances(scenario: Scenario, group: int, param: int) -> str:
@@ -67,8 +65,11 @@ class Explainer:
         emit: Callable[[dict[str, Any]], None],
         passing: Sequence[Trace],
         failing: Sequence[Trace] = (),
+        *,
+        profile: Profile,
     ) -> None:
         self.implementation, self.spec, self.claimed = implementation, spec, claimed
+        self.profile = profile
         self.emit, self.passing, self.failing = emit, list(passing), list(failing)
         self.findings: list[dict[str, Any]] = []
         self.answers: list[Identification] = []
@@ -106,7 +107,7 @@ class Explainer:
             if other == least and self._explains(answer, [trace, *traces]):
                 finding["occurrences"] += occurrences
                 return
-        lent = explain.borrowed(trace, self.spec, self.claimed, Profile()) if d.group else None
+        lent = explain.borrowed(trace, self.spec, self.claimed, self.profile) if d.group else None
         answer = UNEXPLAINED if lent else self._identified(kept, trace)
         for other, known, finding in self._known:
             if other == least and (known.variant, known.profile) == (
@@ -125,8 +126,8 @@ class Explainer:
         trace = self._run(scenario)
         if trace is None or trace.crash is not None:
             return None
-        judged = judge(trace, self.spec, self.claimed, profile=Profile())
-        for d in diagnoses(trace, self.spec, self.claimed, Profile(), judged):
+        judged = judge(trace, self.spec, self.claimed, profile=self.profile)
+        for d in diagnoses(trace, self.spec, self.claimed, self.profile, judged):
             if d.equation == key[0] and key[1] in (_seen(d), "any"):
                 return trace, d
         return None
@@ -147,7 +148,10 @@ class Explainer:
         """One explanation of everything that failed, the plainest there can be."""
         if not self.failing:
             return UNEXPLAINED
-        return identify([*self.failing, *self.passing], self.spec, instead_of=self.claimed)
+        return self._identify([*self.failing, *self.passing])
+
+    def _identify(self, traces: Sequence[Trace]) -> Identification:
+        return identify(traces, self.spec, instead_of=self.claimed, base=self.profile)
 
     def _explains(self, answer: Identification, traces: Sequence[Trace]) -> bool:
         """Whether a known explanation (or the lack of one) covers these traces as well."""
@@ -165,7 +169,7 @@ class Explainer:
         pure, every = [t for n, t in kept if n == 1], [t for _, t in kept]
         for some in [pure, every] if len(pure) < len(every) else [every]:
             # the smallest goes first: it rejects most hypotheses at the least cost
-            answer = identify([smallest, *some, *self.passing], self.spec, instead_of=self.claimed)
+            answer = self._identify([smallest, *some, *self.passing])
             if answer.variant is None:
                 continue
             if some or answer.unique or answer.variant == self.claimed:
@@ -206,7 +210,7 @@ class Explainer:
             "equation": equation_text(self.spec, self.claimed, d.equation),
             "equation_name": d.equation,
             "variant_match": match,
-            "profile_match": answer.profile.as_dict() if answer.profile != Profile() else None,
+            "profile_match": answer.profile.as_dict() if answer.profile != self.profile else None,
             "confirmed": d.confirmed,
             "occurrences": occurrences,
             "scenario": to_json(small),
@@ -217,7 +221,7 @@ class Explainer:
         """By how much t is off, when that explains every trace."""
         for k in (1, -1):
             if traces and all(
-                explain.shifted_t(t, self.spec, self.claimed, Profile(), k) for t in traces
+                explain.shifted_t(t, self.spec, self.claimed, self.profile, k) for t in traces
             ):
                 return k
         return None
@@ -229,10 +233,10 @@ class Explainer:
         match: Mapping[str, str] | None,
         shift: int | None,
     ) -> str:
-        if answer.variant is not None and answer.profile != Profile():
-            parts = [f"{k} in {v}" for k, v in answer.profile.as_dict().items() if v == "float32"]
+        if answer.variant is not None and answer.profile != self.profile:
+            parts = profile_in_words(answer.profile)
             follows = f"{self._follows(match)}; " if match else ""
-            return f"{follows}computes {' and '.join(parts)}, a precision that it does not claim"
+            return f"{follows}{parts}, a precision that it does not claim"
         if match is not None:
             return self._follows(match)
         if shift is not None:
@@ -322,6 +326,18 @@ class Explainer:
     def _smaller(self, scenario: Scenario, at: Focus, fails: Fails) -> tuple[Scenario, Focus]:
         small = minimise(scenario, at, fails, self.spec, budget=self._budget(60))
         return small, fails(small) or at
+
+
+def profile_in_words(profile: Profile) -> str:
+    """What is special about a profile."""
+    told = {
+        "scalars": "computes scalars in float32",
+        "hypers": "rounds hyperparameters to float32",
+        "memory": "remembers more digits than its tensors show",
+        "subnormals": "flushes subnormal numbers to zero",
+        "rounding": "rounds to either neighbour, not to the nearest",
+    }
+    return " and ".join(told[name] for name in profile.deviations())
 
 
 def _seen(d: Diagnosis) -> str:

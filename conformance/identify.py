@@ -5,7 +5,7 @@ Hypotheses share a graph, so one that differs in a single equation costs that eq
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from .errors import SpecError
 from .formats import FORMATS
-from .lockstep import Block, Row, Trace, blocks, compared, free_judge, judge, program_of
+from .lockstep import (
+    Block,
+    Judged,
+    Row,
+    Trace,
+    blocks,
+    compared,
+    failing,
+    free_judge,
+    judge,
+    program_of,
+)
 from .oracle.judge import Steps, outcomes
 from .oracle.scalars import PROFILES, Profile
 from .spec import Spec, states_of
@@ -79,28 +90,39 @@ class Identification:
         }
 
 
+UNEXPLAINED = Identification("", None, Profile(), [], [], 0)
+"""Nothing explains the traces."""
+
+
 def identify(
     traces: Sequence[Trace],
     spec: Spec,
     *,
     profiles: Iterable[Profile] = PROFILES,
     instead_of: Mapping[str, str] | None = None,
+    base: Profile | None = None,
 ) -> Identification:
     """The variants that explain ``traces``, under the first of ``profiles`` that leaves any.
 
-    With ``instead_of``, a variant that the traces refute, an explanation must also decide the
-    elements that refute it: to be undecided there explains nothing.
+    With ``instead_of``, a variant that the traces refute under the profile ``base`` (or the usual
+    one), an explanation must also decide some of the elements that refute it: to be undecided in
+    all of them explains nothing.
     """
     every = lattice(spec)
-    trials = [(p, every) for p in profiles]
+    low = any(FORMATS[t.scenario.dtype].digits < FORMATS["float32"].digits for t in traces)
+    trials = [(p, every) for p in profiles if p == base or _likely(p, low)]
     if instead_of is not None:
         # the claimed equations in another precision are a plainer explanation than other equations
         claimed = [tuple(spec.variant(instead_of).items())]
-        trials = [(p, claimed) for p, _ in trials[1:]] + trials
+        usual = base or Profile()
+        trials = [(p, claimed) for p in profiles if p != usual] + trials
+    refuted: list[list[Refuted]] | list[None] = [None] * len(traces)
+    if instead_of is not None:
+        refuted = _refuted(traces, spec, instead_of, base or Profile())
     for profile, hypotheses in trials:
         left = hypotheses
-        for trace in traces:
-            left = accepted(trace, spec, left, profile, instead_of=instead_of)
+        for trace, masks in zip(traces, refuted, strict=True):
+            left = accepted(trace, spec, left, profile, refuted=masks)
             if not left:
                 break
         if left:
@@ -116,28 +138,50 @@ def identify(
     return Identification(spec.name, None, Profile(), [], [], len(every))
 
 
+def own_profile(
+    traces: Sequence[Trace], spec: Spec, claimed: Mapping[str, str]
+) -> Iterator[Profile]:
+    """The profiles, apart from the usual one, under which ``traces`` that the claimed variant fails
+    under the usual one follow it all the same, with every element decided that failed."""
+    usual = [judge(t, spec, claimed, profile=Profile()) for t in traces]
+
+    def cleared(trace: Trace, before: list[Judged], profile: Profile) -> bool:
+        after = judge(trace, spec, claimed, profile=profile)
+        return not failing(after) and not any(
+            (j.failed & now.outputs[n].outcome.undecided).any()
+            for was, now in zip(before, after, strict=True)
+            for n, j in was.outputs.items()
+        )
+
+    for profile in PROFILES[1:]:
+        if all(cleared(t, before, profile) for t, before in zip(traces, usual, strict=True)):
+            yield profile
+
+
+def _likely(profile: Profile, low: bool) -> bool:
+    """Whether a profile is tried with all variants: scalars and hyperparameters in float32, and
+    master weights where tensors have 16 bits; the rest is tried with the claimed equations only."""
+    unusual = set(profile.deviations())
+    return unusual <= {"scalars", "hypers"} or (low and unusual == {"memory"})
+
+
 def accepted(
     trace: Trace,
     spec: Spec,
     hypotheses: Sequence[Variant],
     profile: Profile,
     *,
-    instead_of: Mapping[str, str] | None = None,
+    refuted: Sequence[Refuted] | None = None,
 ) -> list[Variant]:
     """The hypotheses that ``trace`` does not reject.
 
-    With ``instead_of``, they must also decide every element at which that variant fails.
+    With ``refuted``, for each block the elements at which another variant fails, they must also
+    decide some of these, for every output that has any.
     """
     by_init: dict[tuple[tuple[str, str], ...], list[Variant]] = {}
     for v in hypotheses:
         inits = tuple((n, s.init) for n, s in states_of(spec, dict(v)).items())
         by_init.setdefault(inits, []).append(v)
-    refuted: list[Refuted] | None = None
-    if instead_of is not None:
-        refuted = [
-            {n: j.failed for n, j in part.outputs.items()}
-            for part in judge(trace, spec, instead_of, profile=Profile())
-        ]
     kept: set[Variant] = set()
     for some in by_init.values():
         found = blocks(trace, spec, dict(some[0]))
@@ -151,31 +195,62 @@ def accepted(
         order = sorted(zip(found, masks, strict=True), key=lambda b: b[0].steps.start["p"].size)
         if len(some) > FEW:  # most fall on a few columns; only the rest see everything
             for block, mask in order:
-                some = _survivors(*_narrow(block, mask), spec, some, trace, profile)
+                some = _survivors(_narrow(block, mask), {}, spec, some, trace, profile)
         for block, mask in order:
             some = _survivors(block, mask, spec, some, trace, profile)
         kept.update(some)
     return [v for v in hypotheses if v in kept]
 
 
+def _refuted(
+    traces: Sequence[Trace], spec: Spec, variant: Mapping[str, str], profile: Profile
+) -> list[list[Refuted]]:
+    """For each trace and block, the elements at which ``variant`` fails.
+
+    Those that start from NaN or an infinity are left out as long as there are others: little is
+    decided from there on, by whatever variant.
+    """
+    judged = [judge(trace, spec, variant, profile=profile) for trace in traces]
+    every: list[list[Refuted]] = [
+        [{n: j.failed for n, j in part.outputs.items()} for part in parts] for parts in judged
+    ]
+    plain: list[list[Refuted]] = [
+        [{n: mask & _finite(part.block) for n, mask in masks.items()} for part, masks in pairs]
+        for pairs in (zip(p, m, strict=True) for p, m in zip(judged, every, strict=True))
+    ]
+    some = any(mask.any() for parts in plain for masks in parts for mask in masks.values())
+    return plain if some else every
+
+
 def _explains_freely(
-    trace: Trace, spec: Spec, v: Variant, profile: Profile, refuted: list[Refuted] | None
+    trace: Trace, spec: Spec, v: Variant, profile: Profile, refuted: Sequence[Refuted] | None
 ) -> bool:
     judged = free_judge(trace, spec, dict(v), profile=profile)
     if any(j.failed.any() for part in judged for j in part.outputs.values()):
         return False
     return refuted is None or not any(
-        (mask["p"] & part.outputs["p"].outcome.undecided).any()
+        _explains_nothing(mask["p"], part.outputs["p"].outcome.undecided)
         for mask, part in zip(refuted, judged, strict=False)
     )
 
 
-def _narrow(block: Block, refuted: Refuted) -> tuple[Block, Refuted]:
+def _explains_nothing(refuted: NDArray[np.bool_], undecided: NDArray[np.bool_]) -> bool:
+    return bool(refuted.any()) and bool(undecided[refuted].all())
+
+
+def _finite(block: Block) -> NDArray[np.bool_]:
+    """The elements that start a step from finite numbers."""
+    with_all = [np.isfinite(x) for x in block.steps.start.values()]
+    finite: NDArray[np.bool_] = np.logical_and.reduce(with_all)
+    return finite
+
+
+def _narrow(block: Block, refuted: Refuted) -> Block:
     """A block with some of its columns: spread over all of them, and what is refuted."""
     steps = block.steps
     width = steps.start["p"].shape[1]
     if width <= COLUMNS:
-        return block, refuted
+        return block
     spread = np.linspace(0, width - 1, COLUMNS).astype(np.intp)
     failed = [np.flatnonzero(mask.any(axis=0))[:COLUMNS] for mask in refuted.values()]
     at = np.unique(np.concatenate([spread, *failed]))
@@ -186,7 +261,7 @@ def _narrow(block: Block, refuted: Refuted) -> tuple[Block, Refuted]:
         {n: x[:, at] for n, x in steps.observed.items()},
         None if off is None else {n: x[:, at] for n, x in off.items()},
     )
-    return Block(fewer, block.place), {n: mask[:, at] for n, mask in refuted.items()}
+    return Block(fewer, block.place)
 
 
 def _narrow_trace(trace: Trace) -> Trace:
@@ -230,10 +305,10 @@ def _survivors(
         representatives = [programs[some[0]] for some in by_node.values()]
         answers = outcomes(block.steps, representatives, fmt=fmt, profile=profile, only=[name])
         for some, answer in zip(by_node.values(), answers, strict=True):
-            failed = compared(block.steps, answer)[name].failed
+            failed = compared(block.steps, answer)[name].failed.any()
             if name in refuted:
-                failed = failed | (refuted[name] & answer[name].undecided)
-            if failed.any():
+                failed |= _explains_nothing(refuted[name], answer[name].undecided)
+            if failed:
                 out = set(some)
                 left = [v for v in left if v not in out]
         if not left:

@@ -5,10 +5,10 @@ from typing import Any
 
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
-from .identify import Variant, accepted, lattice, same_formula
+from .identify import UNEXPLAINED, Identification, identify, lattice
 from .implementation import Implementation, Unsupported, one_line
 from .lockstep import Trace, judge, run
-from .oracle.scalars import PROFILES, Profile
+from .oracle.scalars import Profile
 from .render import equation_text
 from .scenario import Scenario, to_json
 from .spec import Spec
@@ -28,22 +28,11 @@ def investigate(
     """
     traces = _traces(implementation, spec, settings, emit)
     if not traces:
-        return _answer(
-            implementation, spec, None, [], [], Profile(), [], "it never completed a run"
-        )
-    every = lattice(spec)
-    for profile in PROFILES:
-        left: list[Variant] = every
-        for trace in traces:
-            left = accepted(trace, spec, left, profile)
-            if not left:
-                break
-        if left:
-            best = left[0]
-            aliases = [v for v in left[1:] if same_formula(spec, best, v, traces)]
-            words = _in_words(left, aliases, len(traces))
-            return _answer(implementation, spec, best, aliases, left, profile, every, words)
-    return _answer(implementation, spec, None, [], [], Profile(), every, _first_fault(traces, spec))
+        return _answer(implementation, spec, UNEXPLAINED, "it never completed a run")
+    found = identify(traces, spec)
+    if found.variant is None:
+        return _answer(implementation, spec, found, _first_fault(traces, spec))
+    return _answer(implementation, spec, found, _in_words(found, len(traces)))
 
 
 def _traces(
@@ -73,16 +62,17 @@ def _traces(
         if trace.crash is None and trace.rows:
             traces.append(trace)
 
-    examples = 1 + SLOW_EXAMPLES if implementation.slow else settings.examples
+    examples = SLOW_EXAMPLES if implementation.slow else settings.examples
     look_at_each(strategy, look, dtype="float32", examples=examples, seed=settings.seed)
     return traces
 
 
-def _in_words(left: list[Variant], aliases: list[Variant], count: int) -> str:
-    others = [v for v in left[1:] if v not in aliases]
+def _in_words(found: Identification, count: int) -> str:
+    others = [v for v in found.accepted[1:] if v not in found.aliases]
     if not others:
         return f"unique after {count} runs"
-    axes = sorted({a for v in others for a, _ in set(v) ^ set(left[0])})
+    best = set((found.variant or {}).items())
+    axes = sorted({a for v in others for a, _ in set(v.items()) ^ best})
     return (
         f"{len(others)} other variant(s) remain after {count} runs; inputs that separate "
         f"{', '.join(axes)} are needed"
@@ -99,23 +89,13 @@ def _first_fault(traces: list[Trace], spec: Spec) -> str:
 
 
 def _answer(
-    implementation: Implementation,
-    spec: Spec,
-    best: Variant | None,
-    aliases: list[Variant],
-    left: list[Variant],
-    profile: Profile,
-    every: list[Variant],
-    words: str,
+    implementation: Implementation, spec: Spec, found: Identification, words: str
 ) -> dict[str, Any]:
+    every = [dict(v) for v in lattice(spec)]
     return {
         "implementation": implementation.name,
+        **found.as_dict(),
         "spec": spec.name,
-        "variant": None if best is None else dict(best),
-        "aliases": [dict(v) for v in aliases],
-        "profile": profile.as_dict(),
-        "unique": best is not None and len(left) == 1 + len(aliases),
-        "accepted": [dict(v) for v in left],
-        "rejected": [dict(v) for v in every if v not in set(left)],
+        "rejected": [v for v in every if v not in found.accepted],
         "explanation": words,
     }

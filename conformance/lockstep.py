@@ -147,13 +147,16 @@ def _snapshot(session: Session) -> Snapshot:
 
 
 def _reloaded(trace: Trace, step: int, before: Snapshot, after: Snapshot, fmt: Format) -> Snapshot:
-    """Loading what was saved must give it back; state may be rounded to the parameter's dtype."""
+    """Loading what was saved must give it back; state may be rounded to the parameter's dtype,
+    by way of float32 as well."""
+    single = FORMATS["float32"]
     for g, params in enumerate(before[0]):
         for k, p in enumerate(params):
             kept = _same(p, after[0][g][k])
             for name, x in before[1][g][k].items():
                 y = after[1][g][k].get(name)
-                kept = kept and (_same(x, y) or _same(fmt.round(x), y))
+                roundings = (x, fmt.round(x), fmt.round(single.round(x)))
+                kept = kept and any(_same(r, y) for r in roundings)
             if not kept:
                 trace.broken.append(("reload", max(step, 0), g, k))
     return after

@@ -59,11 +59,14 @@ def record(
     results: Iterable[Mapping[str, Any]], run: Mapping[str, Any], specs: Iterable[str]
 ) -> dict[str, Any]:
     """The whole record; ``specs`` are the specs it judged by, as :func:`load` takes them."""
+    from .examine import CHECKS  # it brings torch, which no other command of the parent needs
+
     rows = [dict(r) for r in results]
     return {
         "schema": SCHEMA,
         "environment": environment({r["library"]: r["version"] for r in rows}),
         "run": dict(run),
+        "checks": CHECKS,
         "specs": {load(n).name: spec_summary(n) for n in dict.fromkeys(specs)},
         "results": rows,
     }

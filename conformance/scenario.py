@@ -374,6 +374,18 @@ def _floats(x: Floats) -> tuple[float, ...]:
     return tuple(float(v) for v in x)
 
 
+def with_company(scenario: Scenario) -> Scenario:
+    """The scenario with one more parameter, of one element, ahead of those of the first group."""
+    first = scenario.groups[0]
+    company = Param((1,), Recipe("ones"), Recipe("normal"))
+    groups = (replace(first, params=(company, *first.params)), *scenario.groups[1:])
+    events = tuple(
+        Step(tuple((g, k + (g == 0)) for g, k in e.skipped)) if isinstance(e, Step) else e
+        for e in scenario.events
+    )
+    return replace(scenario, groups=groups, events=events)
+
+
 def joined_at_start(scenario: Scenario) -> Scenario:
     """The scenario with every group there from the beginning."""
     events = tuple(e for e in scenario.events if not isinstance(e, AddGroup))

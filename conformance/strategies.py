@@ -2,10 +2,12 @@
 
 What they draw often is what default settings hide: zero parameters, magnitudes over many decades,
 spikes followed by zeros, eps near 1e-2, lr * weight_decay near 0.1, hyperparameters changed in
-mid-run, None and late gradients, two unlike groups, sizes around SIMD widths.
+mid-run, None and late gradients, two unlike groups or two that differ in one setting, an empty
+tensor at the end, an optimizer that is reloaded before its first step, sizes around SIMD widths.
 """
 
 import ast
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -97,10 +99,11 @@ def _reconciled(spec: Spec, h: dict[str, Value], fixed: Mapping[str, Value]) -> 
 def changes(spec: Spec, name: str, current: Mapping[str, Value]) -> list[Value]:
     """Other values that a hyperparameter may take between steps.
 
-    The same conditions hold as before, so that no state has to appear in mid-run; and what a state
-    starts from is not changed once it may have started.
+    The same conditions hold as before, so that no state has to appear in mid-run; what a state
+    starts from is not changed once it may have started; nor is the base of a power of t, since no
+    paper says whether b**t is then a power of the last b or the product of all of them.
     """
-    if spec.hypers[name].domain is None or name in _initial(spec):
+    if spec.hypers[name].domain is None or name in _initial(spec) | _compounded(spec):
         return []
 
     def truths(value: Value) -> list[bool]:
@@ -118,13 +121,30 @@ def _initial(spec: Spec) -> set[str]:
     return set().union(*(expr.names(ast.parse(s.init, mode="eval")) for s in states))
 
 
+@functools.cache
+def _compounded(spec: Spec) -> frozenset[str]:
+    """The names in the bases of powers of t, in whatever variant."""
+    chosen = [c.equations for axis in spec.axes.values() for c in axis.choices.values()]
+    sources = [f for some in (spec.equations, *chosen) for forms in some.values() for f in forms]
+    return frozenset(
+        name
+        for source in sources
+        for node in ast.walk(ast.parse(source.strip(), mode="eval"))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+        if "t" in expr.names(node.right)
+        for name in expr.names(node.left)
+    )
+
+
 def params(*, small: bool = False) -> st.SearchStrategy[Param]:
     """A parameter with its recipes; at most a thousand elements, or 9 to 33 if ``small``."""
     size = st.sampled_from([n for n in _SIZES if 9 <= n <= 33 or not small])
     flat = size.map(lambda n: (n,))
     odd: list[tuple[int, ...]] = [(), (0,), (3, 5), (4, 8), (2, 3, 5), (1000,), (7, 11)]
     shape = flat if small else st.one_of(flat, flat, st.sampled_from(odd))
-    seeds = st.integers(0, 2**16 - 1)
+    # Hypothesis slips in numbers above 99 that it finds in the source of the loaded modules: no two
+    # subjects would see the same draws
+    seeds = st.tuples(st.integers(0, 99), st.integers(0, 99)).map(lambda ab: 100 * ab[0] + ab[1])
     inits = st.sampled_from(["mostly-zero", "mostly-zero", "zeros", "normal", "wide", "ones"])
     grads = st.sampled_from(
         ["mixture"] * 5
@@ -143,9 +163,30 @@ def params(*, small: bool = False) -> st.SearchStrategy[Param]:
 def groups(
     spec: Spec, *, fixed: Mapping[str, Value] | None = None, small: bool = False
 ) -> st.SearchStrategy[Group]:
-    """A parameter group of one to four parameters, or one if ``small``."""
-    several = st.lists(params(small=small), min_size=1, max_size=1 if small else 4)
-    return st.builds(Group, hypers(spec, fixed=fixed), several.map(tuple))
+    """A parameter group of one to four parameters and perhaps an empty one, or one if ``small``."""
+    return st.builds(Group, hypers(spec, fixed=fixed), _several(small))
+
+
+def _several(small: bool) -> st.SearchStrategy[tuple[Param, ...]]:
+    if small:
+        return params(small=True).map(lambda p: (p,))
+    some = st.lists(params(), min_size=1, max_size=4).map(tuple)
+    # lists of tensors are worked through in runs, and what ends a run may be empty
+    empty = Param((0,), Recipe("zeros"), Recipe("zeros"))
+    return st.tuples(some, st.integers(0, 7)).map(lambda s: (*s[0], empty) if s[1] == 7 else s[0])
+
+
+@st.composite
+def _another(draw: Any, spec: Spec, group: Group, fixed: Mapping[str, Value]) -> Group:
+    """A group beside ``group``: unlike it, or with its settings but for one."""
+    made: Group = draw(groups(spec, fixed=fixed))
+    names = [n for n in spec.hypers if n not in fixed]
+    if not names or draw(st.booleans()):
+        return made
+    # what sets groups apart in practice is lr
+    name = draw(st.sampled_from([names[0]] * len(names) + names))
+    twin = {**group.hyper, name: made.hyper[name]}
+    return Group(twin, made.params) if spec.admissible(twin) else made
 
 
 @st.composite
@@ -178,12 +219,14 @@ def scenarios(
         return Scenario(spec.name, dtype, tuple(group_list), (Step(),) * steps)
     group_list = [draw(groups(spec, fixed=fixed))]
     if draw(st.integers(0, 2)) == 2:
-        group_list.append(draw(groups(spec, fixed=fixed)))
+        group_list.append(draw(_another(spec, group_list[0], fixed)))
     count = draw(st.integers(min(2, max_steps), max_steps))
     out: list[Event] = []
     total = list(group_list)
     changeable = [n for n in changeable if n in spec.hypers and n not in fixed]
     now = [dict(g.hyper) for g in group_list]
+    if draw(st.integers(0, 11)) == 11:
+        out.append(Reload())
     for k in range(count):
         if k:
             # what costs most comes last: the plainest scenario has steps and nothing else
@@ -202,14 +245,14 @@ def scenarios(
                 if changed:
                     out.append(SetHyper(g, changed))
             elif what in (17, 18) and len(total) < 3:
-                joining = draw(groups(spec, fixed=fixed))
+                joining = draw(_another(spec, total[0], fixed))
                 total.append(joining)
                 now.append(dict(joining.hyper))
                 out.append(AddGroup(joining))
             elif what == 19:
                 out.append(Reload())
         skipped: tuple[tuple[int, int], ...] = ()
-        if draw(st.integers(0, 5)) == 5:
+        if draw(st.integers(0, 5 if k else 2)) == (5 if k else 2):
             g = draw(st.integers(0, len(total) - 1))
             skipped = ((g, draw(st.integers(0, len(total[g].params) - 1))),)
         out.append(Step(skipped))
@@ -226,19 +269,28 @@ def look_at_each(
 ) -> None:
     """Draw so many scenarios, the same ones for the same seed and dtype, and look at each.
 
-    Each dtype has its own: what one set of scenarios happens to leave out, another shows.
+    Each dtype has its own: what one set of scenarios happens to leave out, another shows.  And each
+    scenario is drawn by a run of Hypothesis of its own: within one run most examples are mutations
+    of earlier ones, which is good for shrinking and bad for us, since what is drawn one time in ten
+    would be in half of the examples under one seed and in none under another.
     """
+    first = (len(FORMATS) * seed + list(FORMATS).index(dtype)) * 1_000_003
+    for k in range(examples):
+        plainest = True
 
-    @hypothesis.seed(len(FORMATS) * seed + list(FORMATS).index(dtype))
-    @hypothesis.settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @hypothesis.given(strategy)
-    def body(scenario: Scenario) -> None:
-        look(scenario)
+        @hypothesis.seed(first + k)
+        @hypothesis.settings(
+            max_examples=2,  # the first one of a run is the plainest there is, always
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @hypothesis.given(strategy)
+        def body(scenario: Scenario) -> None:
+            nonlocal plainest
+            if not plainest:
+                look(scenario)
+            plainest = False
 
-    body()
+        body()

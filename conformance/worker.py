@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -140,33 +140,53 @@ def _run_job(
 ) -> Message:
     begin = time.monotonic()
     worker.send({"do": "judge", **asdict(job)})
-    scenario: Any = None
-    last: Message = {}
+    seen = _Seen()
     running = False  # the subject is, and not the judge
     while True:
         message = worker.receive(timeout if running else OWN_TIMEOUT)
         if message is None:
             how = (
-                f"took longer than {timeout:g} seconds in one scenario"
+                f"took longer than {timeout:g} seconds in {seen.place}"
                 if running
                 else f"could not be judged within {OWN_TIMEOUT:g} seconds"
             )
-            return _lost(job, how, scenario, last, begin, subject=running)
+            return _lost(job, how, seen, begin, subject=running)
         running = message["event"] == "scenario"
         match message["event"]:
             case "result":
                 return dict(message["result"])
-            case "refused":
-                return _lost(job, message["message"], scenario, last, begin, subject=False)
+            case "refused" | "failed":
+                return _lost(job, message["message"], seen, begin, subject=False)
             case "died":
-                return _lost(job, f"ended its process ({message['how']})", scenario, last, begin)
-            case "failed":
-                return _lost(job, message["message"], scenario, last, begin, subject=False)
+                return _lost(job, f"ended its process ({message['how']})", seen, begin)
             case "scenario":
-                scenario = message
+                seen.scenario = message
             case "progress":
-                last = message
+                seen.progress = message
+            case "so far":
+                seen.result = message["result"]
+            case "contract":
+                seen.contracts.append(message)
         progress(job, message)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a worker has told of a cell, should there be no more."""
+
+    scenario: Message = field(default_factory=dict)  # the last one that was begun
+    progress: Message = field(default_factory=dict)
+    result: Message = field(default_factory=dict)  # before the contracts
+    contracts: list[Message] = field(default_factory=list)
+
+    @property
+    def check(self) -> str:
+        """The contract that was being tried, or run."""
+        return str(self.scenario.get("check") or "run")
+
+    @property
+    def place(self) -> str:
+        return "one scenario" if self.check == "run" else f"the contract {self.check}"
 
 
 NO_CHECKS: Message = {
@@ -182,19 +202,17 @@ NO_CHECKS: Message = {
 }
 
 
-def _lost(
-    job: Job, how: str, scenario: Any, last: Message, begin: float, *, subject: bool = True
-) -> Message:
-    """The result of a cell whose subject did not live to give one."""
+def _lost(job: Job, how: str, seen: _Seen, begin: float, *, subject: bool = True) -> Message:
+    """The result of a cell whose subject did not live to give one, with all that was found."""
     who = "the subject" if subject else "optconform"
     finding = {
         "kind": "crash",
-        "check": "run",
+        "check": seen.check,
         "summary": f"{who} {how}",
-        "scenario": scenario["scenario"] if scenario else None,
-        "repro": _repro(job, scenario["scenario"]) if scenario else "",
+        "scenario": seen.scenario.get("scenario"),
+        "repro": _repro(job, seen) if seen.scenario else "",
     }
-    return {
+    result = seen.result or {
         "implementation": job.implementation,
         "library": job.library,
         "version": job.version,
@@ -205,19 +223,33 @@ def _lost(
         "profile": {},
         "verdict": "error",
         "mode": "lockstep",
-        "message": f"{who} {how}",
-        "checks": last.get("counts", NO_CHECKS),
+        "checks": seen.progress.get("counts", NO_CHECKS),
         "regimes": {},
+        "neighbours": {"apart": [], "same": [], "open": []},
+        "findings": [],
+    }
+    statuses = {m["name"]: m["status"] for m in seen.contracts}
+    if seen.check != "run":
+        statuses[seen.check] = "broken"
+    broken = [m["finding"] for m in seen.contracts if m["finding"]]
+    return {
+        **result,
+        "verdict": "diverges" if result["verdict"] == "diverges" else "error",
+        "message": f"{who} {how}",
+        "checks": {**result["checks"], "contracts": statuses},
         "seconds": round(time.monotonic() - begin, 3),
-        "findings": [finding],
+        "findings": [*result["findings"], *broken, finding],
         "process_ended": True,
     }
 
 
-def _repro(job: Job, scenario: Any) -> str:
-    """The script for a scenario that took the process with it, written by another process."""
+def _repro(job: Job, seen: _Seen) -> str:
+    """The script for what took the process with it, written by another process."""
+    request = {
+        "do": "repro", **asdict(job), "scenario": seen.scenario["scenario"], "check": seen.check,
+    }  # fmt: skip
     try:
-        return str(ask({"do": "repro", **asdict(job), "scenario": scenario}, 60)["script"])
+        return str(ask(request, 60)["script"])
     except RequestError as e:
         return f"# no script: {e}"
 
@@ -311,11 +343,13 @@ def _serve(pipe: Connection) -> None:
 
 
 def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
+    from .contracts.bench import Bench
+    from .contracts.phase import script_of
     from .examine import Examination, Settings
     from .implementation import resolve
     from .investigate import investigate
+    from .oracle.scalars import Profile
     from .record import plain
-    from .scenario import from_json
     from .spec_file import load
 
     found = resolve(
@@ -340,9 +374,11 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
     implementation = found[request["which"]]
     spec = load(request["spec"])
     if request["do"] == "repro":
+        fixed = {**implementation.fixed(spec), **request["settings"]["hyper"]}
+        bench = Bench(implementation, spec, {}, Profile(), request["dtype"], fixed, emit)
         return {
             "event": "repro",
-            "script": implementation.repro(from_json(request["scenario"]), spec),
+            "script": script_of(bench, request["check"], request["scenario"]),
         }
     if request["do"] == "identify":
         answer = investigate(

@@ -85,6 +85,8 @@ def _result(number: int, result: Json, spec: Json) -> dict[str, Any]:
         "cell": f"c{number}",
         "mark": VERDICTS[result["verdict"]],
         "notes": view.notes(result),
+        "contracts": view.contracts(result),
+        "neighbours": view.neighbours(result),
         "checks": {**checks, "tensors": tensors},
         "regimes": view.as_map(result.get("regimes")),
         "explained": _axes(spec, follows),
@@ -169,6 +171,7 @@ def render_html(record: Mapping[str, Any]) -> str:
             tally=view.tally(results),
             titles={name: spec.get("title") or name for name, spec in specs.items()},
             anchors={name: f"s{place}" for place, name in enumerate(specs, 1)},
+            sentences=view.as_map(record.get("checks")),
             specs=[_spec(name, spec) for name, spec in specs.items()],
             style=Markup(style),  # the package's own files, nothing of the record
             script=Markup(script),

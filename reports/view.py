@@ -225,6 +225,34 @@ def pairs(value: object) -> str:
     return ", ".join(f"{key} = {text(item)}" for key, item in as_map(value).items())
 
 
+NEIGHBOURS = {
+    "apart": "told apart",
+    "same": "the same formula in these runs",
+    "open": "not told apart: no input did",
+}
+
+
+def neighbours(result: Json) -> dict[str, list[str]]:
+    """The variants next to the claimed one, by what the runs could say of them."""
+    found = as_map(result.get("neighbours"))
+    lists = {said: found.get(key) for key, said in NEIGHBOURS.items()}
+    return {
+        said: [text(v) for v in some]
+        for said, some in lists.items()
+        if isinstance(some, list) and some
+    }
+
+
+def contracts(result: Json) -> dict[str, list[str]]:
+    """The names of a result's contracts by their status, the broken ones first; behind the name of
+    one that is not applicable stands why."""
+    by_status: dict[str, list[str]] = {"broken": [], "held": [], "not applicable": []}
+    for name, said in as_map(as_map(result.get("checks")).get("contracts")).items():
+        status, _, why = text(said).partition(": ")
+        by_status.setdefault(status, []).append(f"{name} ({why})" if why else str(name))
+    return {status: names for status, names in by_status.items() if names}
+
+
 def notes(result: Json) -> list[str]:
     """What a matrix cell says below its verdict."""
     said = []

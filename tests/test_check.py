@@ -50,12 +50,18 @@ HIDDEN = (
 )  # fmt: skip
 """Wrong, with some or all of the state out of sight."""
 
-WRONG = (*VARIANTS, *EQUATIONS, "SloppyScalars")
+WRONG = (*VARIANTS, *EQUATIONS)
 
 FAITHFUL = (
     "InDouble", "Lerp", "Reciprocal", "AdamW", "FlatState", "OtherNames", "HiddenState",
     "WideState", "SGD",
 )  # fmt: skip
+
+ODD = (
+    "WideNames", "Master", "Master64", "Compensated", "SumsForMeans", "CorrectedMoments",
+    "RunningPowers", "Flattened", "InNumpy", "Stochastic",
+)  # fmt: skip
+"""Faithful with a memory or a rounding of their own."""
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -114,7 +120,8 @@ def hidden(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
 
 @pytest.fixture(scope="module")
 def faithful(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]]:
-    return judged(tmp_path_factory.mktemp("faithful"), *targets("faithful", FAITHFUL))
+    names = (*targets("faithful", FAITHFUL), *targets("odd", ODD))
+    return judged(tmp_path_factory.mktemp("faithful"), *names)
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -162,10 +169,30 @@ def test_undefined_bias_correction_is_no_other_variant(wrong: dict[str, Result])
         assert finding["variant_match"] is None, finding["summary"]
 
 
-def test_sloppy_scalars_are_a_profile(wrong: dict[str, Result]) -> None:
-    (finding,) = numeric(wrong["SloppyScalars"])
-    assert finding["profile_match"] == {"scalars": "float32", "hypers": "exact"}
+def test_sloppy_scalars_are_a_profile(tmp_path: Path) -> None:
+    """No fault where tensors are no finer than the scalars; and a fault where they are."""
+    _, record = judged(
+        tmp_path, *targets("wrong", ("SloppyScalars",)), "--dtype", "float32", "--dtype", "float64"
+    )
+    single, double = record["results"]
+    assert single["verdict"] == "conforms", single["findings"]
+    assert single["profile"]["scalars"] == "float32"
+    assert "scalars in float32" in single["message"]
+    assert double["verdict"] == "variant"
+    (finding,) = numeric(double)
+    assert finding["profile_match"]["scalars"] == "float32"
     assert finding["variant_match"] is None
+
+
+def test_rounding_by_chance_is_faithful_and_rounding_one_way_is_not(tmp_path: Path) -> None:
+    _, record = judged(
+        tmp_path, *targets("odd", ("Stochastic", "Truncating")), "--dtype", "bfloat16"
+    )
+    chance, one_way = record["results"]
+    assert chance["verdict"] == "conforms", chance["findings"]
+    assert chance["profile"]["rounding"] == "faithful"
+    assert one_way["verdict"] == "variant"
+    assert {f["profile_match"]["rounding"] for f in numeric(one_way)} == {"faithful"}
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -191,9 +218,9 @@ def test_hidden_state_is_explained(
     assert hidden[name]["variant"] == variant
 
 
-@pytest.mark.parametrize("name", FAITHFUL)
+@pytest.mark.parametrize("name", (*FAITHFUL, *ODD))
 def test_every_faithful_one_conforms(faithful: tuple[int, dict[str, Any]], name: str) -> None:
-    some = [r for r in faithful[1]["results"] if r["implementation"] == f"faithful.py:{name}"]
+    some = [r for r in faithful[1]["results"] if r["implementation"].endswith(f":{name}")]
     assert {r["dtype"] for r in some} == DTYPES
     assert [(r["dtype"], f["summary"]) for r in some for f in r["findings"]] == []
     for r in some:

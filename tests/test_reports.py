@@ -211,3 +211,22 @@ def test_numbers_never_round_onto_a_threshold() -> None:
     assert share(0, 10) == "0 %" and share(1, 10**6) == "< 0.1 %"
     assert share(999_999, 10**6) == "> 99.9 %" and share(1, 3) == "33.3 %"
     assert share(1, 0) == share(None, 3) == "—"
+
+
+def test_contracts_stand_under_their_status() -> None:
+    record = minimal(
+        checks={
+            "contracts": {
+                "closure": "held",
+                "pickle": "not applicable: it <refuses>",
+                "storage": "broken",
+                "resume": "broken: it raises as in run",
+            }
+        }
+    )
+    record["checks"] = {"closure": "step(closure) calls it once"}
+    page = Page(render_html(record))
+    assert "storage, resume (it raises as in run)" in page.text
+    assert "pickle (it <refuses>)" in page.text
+    assert "step(closure) calls it once" in page.text
+    assert page.text.index("broken 2") < page.text.index("held 1")

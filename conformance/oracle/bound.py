@@ -128,8 +128,13 @@ class Factors:
         self.graph, self.scalars, self.rows, self.fmt = graph, scalars, rows, fmt
         wide = fmt.name == "float64"
         self.real: type[np.floating[Any]] = np.longdouble if wide else np.float64
-        self.u = self.real(fmt.unit)
-        self.eta = self.real(fmt.eta[0]) ** fmt.eta[1]
+        # to one of the two neighbours instead of the nearer one: twice as far
+        ulps = 2 if scalars.profile.rounding == "faithful" else 1
+        self.flushed = scalars.profile.subnormals == "flushed"
+        self.u = self.real(fmt.unit) * ulps
+        self.eta = self.real(fmt.eta[0]) ** fmt.eta[1] * ulps
+        if self.flushed:
+            self.eta = self.real(fmt.tiny)
         self.own = self.real(np.finfo(self.real).eps)
         self.largest = self.real(fmt.largest)
         self.us = self.real(scalars.unit)
@@ -281,8 +286,10 @@ class Bound:
         if adds:
             error = error + (x.size + x.error) * several(adds, self.u)
         rounds = x.steps + x.terms
-        if x.steps:
-            error = error + x.steps * self.eta * x.reach * x.swell
+        # sums underflow without error, unless they are flushed
+        lossy = rounds if self.factors.flushed else x.steps
+        if lossy:
+            error = error + lossy * self.eta * x.reach * x.swell
         error = error + rounds * self.own * x.size
         if x.zero is not None:
             error = np.where(x.zero, 0, error)

@@ -3,7 +3,7 @@ answers together again."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ def outcomes(
     equations downstream of a state use its *observed* new value: an explanation, never an
     accusation.  ``only`` restricts the outputs.
     """
+    steps = _as_held(steps, fmt, profile)
     graph = programs[0].graph
     wanted = [[n for n in p.outputs if only is None or n in only] for p in programs]
     tops = [p.outputs[n] for p, names in zip(programs, wanted, strict=True) for n in names]
@@ -109,11 +110,37 @@ def outcomes(
                     shared = Bound(shelf.factors[key], start, nonneg, given)
                 for name in wanted[k]:
                     outcome = shared.outcome(program.outputs[name], fold)
+                    if profile.memory == "wider":  # what is shown is rounded once more
+                        shown = np.abs(outcome.value) * fmt.unit + fmt.tiny * fmt.unit
+                        error = outcome.error + _later(steps)[at] * shown
+                        outcome = replace(outcome, error=error)
                     answers[k][name].append((at, span, outcome))
     return [
         {name: _assembled(parts, rows, width) for name, parts in answer.items()}
         for answer in answers
     ]
+
+
+def _as_held(steps: Steps, fmt: Format, profile: Profile) -> Steps:
+    """The steps with the errors of a start that is not quite what can be seen."""
+    wider, flushed = profile.memory == "wider", profile.subnormals == "flushed"
+    if not (wider or flushed):
+        return steps
+    later = _later(steps)
+    errors = {}
+    for name, x in steps.start.items():
+        error = np.zeros_like(x) + (steps.start_error or {}).get(name, 0.0)
+        if wider and name != "grad":
+            error = error + later * (np.abs(x) * fmt.unit + fmt.tiny * fmt.unit)
+        if flushed:
+            error = error + np.where(np.abs(x) < fmt.tiny, np.abs(x), 0)
+        errors[name] = error
+    return replace(steps, start_error=errors)
+
+
+def _later(steps: Steps) -> NDArray[np.bool_]:
+    """The rows that are not a parameter's first step, in which nothing is hidden yet."""
+    return np.array([[s.get("t", 2.0) > 1] for s in steps.scalars])
 
 
 def _maybe(

@@ -5,8 +5,9 @@ on the error of *any* usual formula for it in the scalar precision of the profil
 by exp and log or by repeated products, 1 - b**t by expm1.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,25 +26,54 @@ OWN = float(np.finfo(np.longdouble).eps)  # our own rounding, per operation
 class Profile:
     """The precision profile of an implementation, apart from the formula it follows.
 
-    ``scalars``: the precision in which bias corrections and the like are computed;
-    ``hypers``: the precision that hyperparameters are rounded to before anything is computed from
-    them (``exact``: not at all).
+    ``scalars``: the precision in which bias corrections and the like are computed (float64 or
+    float32); ``hypers``: the precision that hyperparameters are rounded to before anything is
+    computed from them (exact: not at all, or float32); ``memory``: whether the tensors that can be
+    seen are all that is remembered (shown), or their low-order bits are kept elsewhere, as master
+    weights and compensated sums do (wider); ``subnormals``: kept or flushed to zero; ``rounding``:
+    every operation to the nearest number, or to one of the two neighbours (faithful), as truncation
+    and stochastic rounding do.
     """
 
     scalars: str = "float64"
     hypers: str = "exact"
+    memory: str = "shown"
+    subnormals: str = "kept"
+    rounding: str = "nearest"
 
     def as_dict(self) -> dict[str, str]:
-        return {"scalars": self.scalars, "hypers": self.hypers}
+        return asdict(self)
+
+    def deviations(self) -> dict[str, str]:
+        """What differs from the profile that a subject is expected to have."""
+        usual = Profile().as_dict()
+        return {k: v for k, v in self.as_dict().items() if v != usual[k]}
+
+    def harmless(self, dtype: str) -> bool:
+        """Whether nothing is computed below the precision of tensors of this dtype."""
+        coarse = "float32" in (self.scalars, self.hypers) and dtype == "float64"
+        return self.rounding == "nearest" and not coarse
 
 
-PROFILES = (
-    Profile(),
-    Profile(scalars="float32"),
-    Profile(hypers="float32"),
-    Profile(scalars="float32", hypers="float32"),
+_UNUSUAL = {
+    "scalars": "float32",
+    "hypers": "float32",
+    "memory": "wider",
+    "subnormals": "flushed",
+    "rounding": "faithful",
+}
+
+PROFILES = tuple(
+    sorted(
+        (
+            Profile(**{name: _UNUSUAL[name] for name in names})
+            for count in range(3)
+            for names in itertools.combinations(_UNUSUAL, count)
+        ),
+        key=lambda p: p.rounding == "faithful",
+    )
 )
-"""The known profiles, the one a subject is expected to have first."""
+"""The known profiles, at most two deviations each, the plainest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +91,7 @@ class Scalars:
     """
 
     def __init__(self, graph: Graph, rows: Sequence[Mapping[str, float]], profile: Profile) -> None:
-        self.graph, self.rows = graph, rows
+        self.graph, self.rows, self.profile = graph, rows, profile
         self.unit = Real(FORMATS[profile.scalars].unit + OWN)
         self.hypers = None if profile.hypers == "exact" else FORMATS[profile.hypers]
         self._memo: dict[Index, Scalar] = {}

@@ -15,11 +15,13 @@ import torch._dynamo
 import torch._inductor.config
 from numpy.typing import NDArray
 
+from optconform.contracts.contract import Script, Variation
 from optconform.errors import RequestError
 from optconform.formats import FORMATS
-from optconform.implementation import Implementation, Session
+from optconform.implementation import Implementation, Session, Unsupported
 from optconform.impls import reference
-from optconform.impls.adapters.torch_repro import script
+from optconform.impls.adapters.torch_contracts import contracts
+from optconform.impls.adapters.torch_repro import other_dtype, script
 from optconform.scenario import Group, Param, Scenario, initial
 from optconform.spec import Hypers, Spec, Value
 
@@ -79,7 +81,10 @@ def parameters_of(subject: Any) -> dict[str, inspect.Parameter]:
 
 @dataclass(frozen=True)
 class TorchLike:
-    """A class that is driven as a torch.optim.Optimizer with the classic keyword names."""
+    """A class that is driven as a torch.optim.Optimizer with the classic keyword names.
+
+    ``guise`` is a circumstance in which a contract drives it (``torch_contracts.GUISES``).
+    """
 
     subject: Callable[..., Any]
     name: str
@@ -88,6 +93,7 @@ class TorchLike:
     options: Mapping[str, Any] = field(default_factory=dict)
     compiled: bool = False
     variant: Mapping[str, str] = field(default_factory=dict)
+    guise: str = ""
 
     @property
     def library(self) -> str:
@@ -141,6 +147,9 @@ class TorchLike:
     def repro(self, scenario: Scenario, spec: Spec) -> str:
         return script(self, scenario, spec)
 
+    def contracts(self, spec: Spec, hyper: Hypers, dtype: str) -> Sequence[Script | Variation]:
+        return contracts(self, spec, hyper, dtype)
+
     def build(self, groups: list[dict[str, Any]]) -> Any:
         """The optimizer; options of the code path ride along in every group."""
         first = {k: v for k, v in groups[0].items() if k != "params"}
@@ -151,8 +160,12 @@ class TorchSession:
     """One torch optimizer and its parameters."""
 
     def __init__(self, impl: TorchLike, scenario: Scenario, spec: Spec) -> None:
-        self.impl, self.spec = impl, spec
+        self.impl, self.spec, self.guise = impl, spec, impl.guise
         self.dtype: torch.dtype = getattr(torch, scenario.dtype)
+        if self.guise == "complex" and scenario.dtype not in ("float32", "float64"):
+            raise Unsupported(f"torch has no optimizers of complex {scenario.dtype}")
+        self.other: torch.dtype = getattr(torch, other_dtype(scenario.dtype))
+        self.count = 0
         self.fmt = FORMATS[scenario.dtype]
         self.shapes: list[list[Param]] = []
         self.tensors: list[list[torch.Tensor]] = []
@@ -173,21 +186,35 @@ class TorchSession:
         return torch.compile(lambda: optimizer.step())
 
     def _group(self, group: Group) -> dict[str, Any]:
-        tensors = [
-            tensor(initial(p, self.fmt), p.shape, p.layout, self.dtype) for p in group.params
-        ]
+        tensors = [self._tensor(initial(p, self.fmt), p, p.layout) for p in group.params]
         if not self.impl.options.get("differentiable"):
             for x in tensors:
                 x.requires_grad_()
         self.shapes.append(list(group.params))
         self.tensors.append(tensors)
-        return {"params": tensors, **self.impl.keywords(group.hyper)}
+        made = {"params": list(tensors), **self.impl.keywords(group.hyper)}
+        if self.guise == "lr-tensor":
+            made["lr"] = torch.tensor(made["lr"])
+        if self.guise == "mixed-dtypes":
+            companion = torch.ones(3, dtype=self.other)
+            companion.grad = torch.ones(3, dtype=self.other)
+            made["params"].append(companion)
+        return made
+
+    def _tensor(self, values: Floats, p: Param, layout: str) -> torch.Tensor:
+        made = tensor(values, p.shape, layout, self.dtype)
+        return torch.view_as_complex(made.reshape(-1, 2)) if self.guise == "complex" else made
 
     def step(self, gradients: Sequence[Sequence[Floats | None]]) -> None:
         for params, tensors, grads in zip(self.shapes, self.tensors, gradients, strict=True):
             for p, x, g in zip(params, tensors, grads, strict=True):
                 layout = "strided" if p.layout == "grad-strided" else p.layout
-                x.grad = None if g is None else tensor(g, p.shape, layout, self.dtype)
+                x.grad = None if g is None else self._tensor(g, p, layout)
+                if self.guise == "sparse" and x.grad is not None:
+                    x.grad = x.grad.to_sparse()
+        self.count += 1
+        # what a subject draws, it draws again in a rerun; torch.manual_seed would take 1 ms
+        torch.default_generator.manual_seed(self.count)
         self._step()
 
     def parameters(self) -> list[list[Floats]]:
@@ -254,6 +281,9 @@ def tensor(values: Floats, shape: tuple[int, ...], layout: str, dtype: torch.dty
 
 
 def flat(x: torch.Tensor) -> Floats:
-    """A tensor's values as flat doubles, copied."""
-    out: Floats = x.detach().to(torch.float64, copy=True).reshape(-1).numpy()
+    """A tensor's values as flat doubles, copied; a complex one as its (re, im) pairs."""
+    x = x.detach()
+    if x.is_complex():
+        x = torch.view_as_real(x)
+    out: Floats = x.to_dense().to(torch.float64, copy=True).reshape(-1).numpy()
     return out

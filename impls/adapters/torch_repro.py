@@ -27,7 +27,8 @@ def show(name, p):
     values = {"param": p, "grad": p.grad, **optimizer.state.get(p, {})}
     for key, x in values.items():
         if torch.is_tensor(x):
-            print(f"  {name} {key}:", x.detach().double().flatten().tolist())
+            x = torch.view_as_real(x) if x.is_complex() else x
+            print(f"  {name} {key}:", x.detach().to_dense().double().flatten().tolist())
 
 """.splitlines()
 
@@ -35,21 +36,7 @@ def show(name, p):
 def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
     """A Python script that replays ``scenario`` and prints every tensor after every step."""
     fmt = FORMATS[scenario.dtype]
-    out = ["import torch"]
-    if impl.library == "file":
-        folder = str(Path(impl.module).parent)
-        out += [
-            "import importlib.util",
-            "import sys",
-            f"sys.path.insert(0, {folder!r})",
-            f"_spec = importlib.util.spec_from_file_location('subject', {impl.module!r})",
-            "_module = importlib.util.module_from_spec(_spec)",
-            "_spec.loader.exec_module(_module)",
-            f"make = _module.{impl.subject.__qualname__}",
-        ]
-    else:
-        out += [f"from {impl.module} import {impl.subject.__qualname__.split('.')[0]}"]
-        out += [f"make = {impl.subject.__qualname__}"]
+    out = prelude(impl, "make")
     out += ["", f"dtype = torch.{scenario.dtype}", "", *SHOW]
     grad_needed = not impl.options.get("differentiable")
     every: list[Param] = []
@@ -61,12 +48,19 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
             name = f"p{len(every)}"
             every.append(p)
             values = _values(initial(p, fmt).tolist())
-            out.append(f"{name} = {_tensor(values, p, p.layout)}")
+            out.append(f"{name} = {_guised(impl, _tensor(values, p, p.layout))}")
             if grad_needed:
                 out.append(f"{name}.requires_grad_()")
             names.append(name)
         name = f"group{len(groups)}"
-        keywords = "".join(f", {k}={v!r}" for k, v in impl.keywords(group.hyper).items())
+        options = {k: repr(v) for k, v in impl.keywords(group.hyper).items()}
+        if impl.guise == "lr-tensor":
+            options["lr"] = f"torch.tensor({options['lr']})"
+        keywords = "".join(f", {k}={v}" for k, v in options.items())
+        if impl.guise == "mixed-dtypes":
+            other = f"torch.ones(3, dtype=torch.{other_dtype(scenario.dtype)})"
+            out.extend([f"{name}_other = {other}", f"{name}_other.grad = {other}"])
+            names.append(f"{name}_other")
         out.append(f"{name} = dict(params=[{', '.join(names)}]{keywords})")
         groups.append(name)
         return name
@@ -92,7 +86,8 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
                             continue
                         layout = "strided" if p.layout == "grad-strided" else p.layout
                         values = _values(gradient(p, step, fmt).tolist())
-                        out.append(f"{name}.grad = {_tensor(values, p, layout)}")
+                        text = _guised(impl, _tensor(values, p, layout), gradient=True)
+                        out.append(f"{name}.grad = {text}")
                 out.append("step()" if impl.compiled else "optimizer.step()")
                 out.append(f"print('step {step + 1}')")
                 for k in range(position):
@@ -117,6 +112,29 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
     return "\n".join(out) + "\n"
 
 
+def prelude(impl: "TorchLike", name: str) -> list[str]:
+    """The imports of a script, and the subject under ``name``."""
+    out = ["import torch"]
+    if impl.library == "file":
+        folder = str(Path(impl.module).parent)
+        return [
+            *out,
+            "import importlib.util",
+            "import sys",
+            f"sys.path.insert(0, {folder!r})",
+            f"_spec = importlib.util.spec_from_file_location('subject', {impl.module!r})",
+            "_module = importlib.util.module_from_spec(_spec)",
+            "sys.modules['subject'] = _module",
+            "_spec.loader.exec_module(_module)",
+            f"{name} = _module.{impl.subject.__qualname__}",
+        ]
+    return [
+        *out,
+        f"from {impl.module} import {impl.subject.__qualname__.split('.')[0]}",
+        f"{name} = {impl.subject.__qualname__}",
+    ]
+
+
 def _set(group: int, hyper: Mapping[str, Any]) -> list[str]:
     out = []
     for name, value in hyper.items():
@@ -128,6 +146,19 @@ def _set(group: int, hyper: Mapping[str, Any]) -> list[str]:
         else:
             out.append(f"optimizer.param_groups[{group}][{name!r}] = {value!r}")
     return out
+
+
+def other_dtype(dtype: str) -> str:
+    """The dtype of the companion in the guise mixed-dtypes."""
+    return "float32" if dtype == "float64" else "float64"
+
+
+def _guised(impl: "TorchLike", text: str, *, gradient: bool = False) -> str:
+    if impl.guise == "complex":
+        return f"torch.view_as_complex({text}.reshape(-1, 2))"
+    if impl.guise == "sparse" and gradient:
+        return f"{text}.to_sparse()"
+    return text
 
 
 def _values(values: list[float]) -> str:

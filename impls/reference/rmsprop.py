@@ -25,7 +25,7 @@ class RMSprop(ReferenceOptimizer):
     Sources: T. Tieleman, G. Hinton, "Lecture 6.5 - rmsprop: Divide the gradient by a running
     average of its recent magnitude", COURSERA: Neural Networks for Machine Learning, 2012;
     A. Graves, "Generating Sequences With Recurrent Neural Networks", 2013, arXiv:1308.0850,
-    equations 38 to 41 (centered). ε stands outside the root, as in PyTorch; Graves has it inside.
+    page 23 (centered). ε stands outside the root, as in PyTorch; Graves has it inside.
 
     Args:
         params: tensors, or groups (dicts with ``params`` and options of their own).

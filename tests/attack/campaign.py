@@ -31,6 +31,7 @@ from .programs import Faithful, Habits
 Array = NDArray[Any]
 SPECS = ("sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw")
 STEPS = 5
+ROUNDINGS = ("nearest", "chance", "up", "down", "zero")
 
 NATURAL: dict[str, tuple[float, ...]] = {
     "lr": (1e-3, 0.1, 3e-4, 1e-2),
@@ -285,10 +286,11 @@ def run(faithful: Faithful, job: Job) -> tuple[Steps, Array, dict[str, Array]]:
 
 
 def judge(
-    job: Job, steps: Steps, excused: Array, fmt: Format, tallies: dict[str, Tally]
-) -> list[Hole]:
+    job: Job, steps: Steps, excused: Array, fmt: Format, tallies: dict[str, Tally],
+    profile: Profile,
+) -> list[Hole]:  # fmt: skip
     """Compare a run with the bound; one hole an output, the worst, is told."""
-    (answer,) = outcomes(steps, [job.program], fmt=fmt, profile=Profile())
+    (answer,) = outcomes(steps, [job.program], fmt=fmt, profile=profile)
     holes = []
     for name, outcome in answer.items():
         j = compare(outcome, steps.observed[name], steps.start[name])
@@ -314,10 +316,11 @@ def judge(
 def attack(
     name: str, fmt: Format, *, wild: bool, programs: int, width: int, seed: int,
     habits: Habits | None = None, variant: Mapping[str, str] | None = None,
-    judged_as: Format | None = None, stochastic: bool = False, bold: bool = False,
+    judged_as: Format | None = None, rounding: str = "nearest", bold: bool = False,
 ) -> tuple[dict[str, Tally], list[Hole]]:  # fmt: skip
     """Attack one spec with so many programs.  ``judged_as`` swaps the format of the bound."""
     spec = load(name)
+    profile = Profile(rounding="nearest" if rounding == "nearest" else "faithful")
     tallies: dict[str, Tally] = collections.defaultdict(Tally)
     holes: list[Hole] = []
     for k in range(programs):
@@ -327,10 +330,10 @@ def attack(
             if state is not None:
                 job = Job(job.program, job.rows, state, job.grads)
             faithful = Faithful(
-                job.program, job.rows, fmt, rng, habits=habits, stochastic=stochastic, bold=bold
+                job.program, job.rows, fmt, rng, habits=habits, rounding=rounding, bold=bold
             )
             steps, excused, state = run(faithful, job)
-            holes += judge(job, steps, excused, judged_as or fmt, tallies)
+            holes += judge(job, steps, excused, judged_as or fmt, tallies, profile)
     return tallies, holes
 
 
@@ -403,7 +406,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=tuple(FORMATS), default="float32")
     parser.add_argument("--spec", choices=SPECS, action="append")
     parser.add_argument("--wild", action="store_true", help="extreme settings and values")
-    parser.add_argument("--stochastic", action="store_true", help="round up or down at random")
+    parser.add_argument("--rounding", choices=ROUNDINGS, default="nearest")
     parser.add_argument("--free", action="store_true", help="attack the free-running oracle")
     parser.add_argument("--bold", action="store_true", help="multiply out terms that vanish")
     parser.add_argument("--programs", type=int, default=100, help="for each spec")
@@ -419,7 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tallies, holes = attack_free(name, fmt, wild=args.wild, **size)
         else:
             tallies, holes = attack(
-                name, fmt, wild=args.wild, stochastic=args.stochastic, bold=args.bold, **size
+                name, fmt, wild=args.wild, rounding=args.rounding, bold=args.bold, **size
             )
         kind = "wild" if args.wild else "natural"
         print(report(f"{args.dtype} {kind} {name}", tallies), flush=True)

@@ -203,7 +203,7 @@ class Habits:
 class Faithful:
     """A faithful implementation of ``program`` for the scalars of ``rows``.
 
-    ``stochastic`` rounds every operation up or down at random instead of to nearest.  ``bold``
+    ``rounding`` is to nearest, by chance up or down, or one way: up, down, zero.  ``bold``
     programs also multiply a term with a zero scalar by further tensors before it vanishes.
     """
 
@@ -215,11 +215,11 @@ class Faithful:
         rng: np.random.Generator,
         *,
         habits: Habits | None = None,
-        stochastic: bool = False,
+        rounding: str = "nearest",
         bold: bool = False,
     ) -> None:
         self.program, self.graph, self.fmt, self.rng = program, program.graph, fmt, rng
-        self.stochastic, self.bold = stochastic, bold
+        self.rounding, self.bold = rounding, bold
         self.habits = habits or Habits.draw(rng)
         self.formulas = int(rng.integers(1 << 30))
         self.tables: list[dict[Index, float]] = [{} for _ in rows]
@@ -246,8 +246,7 @@ class Faithful:
             wider = [run(_as_it_is, np.float64, ())]
             if self.fmt.digits < 24:
                 wider.append(run(_to_single, np.float64, ()))
-            nearest = self.fmt.round
-            rounding = self._either_way if self.stochastic else nearest
+            rounding = self.fmt.round if self.rounding == "nearest" else self._neighbour
             base = run(rounding, np.float64, tuple(wider))
         for wide in base.wider:
             wide.base = base
@@ -297,13 +296,23 @@ class Faithful:
         node = self.graph.nodes[a]
         return node.name if isinstance(node, Hyper) else f"#{a}[{self.number(a, 0):.6g}]"
 
-    def _either_way(self, x: Array) -> Array:
+    def _neighbour(self, x: Array) -> Array:
+        """One of the two numbers beside ``x``."""
         x = np.asarray(x, np.float64)
         near = self.fmt.round(x)
-        ulp = np.ldexp(1.0, np.maximum(np.frexp(near)[1] - 1, self.fmt.emin) - self.fmt.digits + 1)
+        exponent = np.where(near == 0, self.fmt.emin, np.frexp(near)[1] - 1)
+        ulp = np.ldexp(1.0, np.maximum(exponent, self.fmt.emin) - self.fmt.digits + 1)
         other = self.fmt.round(near + np.sign(x - near) * ulp)
-        swap = (near != x) & np.isfinite(near) & (self.rng.random(x.shape) < 0.5)
-        return np.where(swap, other, near)
+        match self.rounding:
+            case "chance":
+                swap = self.rng.random(x.shape) < 0.5
+            case "up":
+                swap = near < x
+            case "down":
+                swap = near > x
+            case _:
+                swap = np.abs(near) > np.abs(x)
+        return np.where(swap & (near != x) & np.isfinite(near), other, near)
 
     def chance(self, p: float) -> bool:
         return bool(self.rng.random() < p)

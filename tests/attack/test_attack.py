@@ -14,7 +14,7 @@ from optconform.oracle.scalars import Profile
 from optconform.spec import program
 from optconform.spec_file import load
 
-from .campaign import SPECS, attack, attack_free, report, variants
+from .campaign import ROUNDINGS, SPECS, attack, attack_free, report, variants
 from .climb import climb
 
 DTYPES = tuple(FORMATS)
@@ -27,6 +27,17 @@ def test_faithful_programs_stay_within_the_bound(name: str, dtype: str, wild: bo
     tallies, holes = attack(name, FORMATS[dtype], wild=wild, programs=8, width=100, seed=1)
     assert not holes, "\n".join(map(str, holes[:3]))
     assert all(t.checks > t.undecided for t in tallies.values()), report(name, tallies)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", SPECS)
+def test_rounding_to_either_neighbour_stays_within_its_profile(name: str, dtype: str) -> None:
+    for k, rounding in enumerate(ROUNDINGS[1:]):
+        tallies, holes = attack(
+            name, FORMATS[dtype], wild=k % 2 == 0, programs=4, width=100, seed=k, rounding=rounding
+        )
+        assert not holes, "\n".join(map(str, holes[:3]))
+        assert all(t.checks > t.undecided for t in tallies.values()), report(name, tallies)
 
 
 @pytest.mark.parametrize("name", SPECS)

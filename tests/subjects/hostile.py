@@ -17,7 +17,7 @@ class SGD(torch.optim.SGD):
     def step(self, closure=None):
         self.count += 1
         self.odd()
-        super().step()
+        return super().step(closure)
 
     def odd(self):
         pass
@@ -45,7 +45,7 @@ class RaisesOddly(SGD):
 
 class ReturnsNan(SGD):
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
@@ -95,21 +95,23 @@ class Talks(SGD):  # a megabyte a step, by every road; otherwise right
 class MutatesGradient(SGD):
     @torch.no_grad()
     def step(self, closure=None):
-        super().step()
+        loss = super().step(closure)
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
                     p.grad.add_(1)
+        return loss
 
 
 class TouchesNone(SGD):
     @torch.no_grad()
     def step(self, closure=None):
-        super().step()
+        loss = super().step(closure)
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
                     p.add_(1)
+        return loss
 
 
 class DeletesGroups(SGD):

@@ -1,0 +1,1 @@
+"""Contracts: what must hold of an optimizer whatever its equations are."""

@@ -1,0 +1,283 @@
+"""Contracts between runs, for any implementation: they need its ``Session`` and nothing else.
+
+Runs of one scenario must agree in every bit.  Runs that a faithful implementation may compute in
+another order (many tensors together, say) are held against the oracle: broken is what leaves its
+bound in one run and not in the other.  Where both leave it the equations are at fault, and lockstep
+has told so.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ..lockstep import Trace, blocks
+from ..minimise import Focus, minimise
+from ..scenario import (
+    AddGroup,
+    Group,
+    Param,
+    Reload,
+    Scenario,
+    Step,
+    map_params,
+    with_values,
+)
+from ..spec import Hypers, Value
+from ..strategies import usual
+from .bench import Bench, Breach, Raised, differing, finite, param, same
+from .contract import NotApplicable, Relation
+
+MANY = 130  # more tensors than any multi-tensor kernel takes in one launch
+LONG = 600  # steps; a counter in bfloat16 stops at 256
+TAIL = 40  # the last of them are judged
+
+
+def determinism(bench: Bench) -> Breach | None:
+    if bench.profile.rounding == "faithful":
+        raise NotApplicable("it rounds by chance")
+
+    def again(scenario: Scenario) -> str | None:
+        at = differing(bench.run(scenario), bench.run(scenario))
+        return at and f"two runs of one scenario differ from {_where(at)} on"
+
+    return _smallest(
+        again,
+        bench.scenario([param(1, 1)], steps=1),
+        bench.scenario([param(1, 17), param(2, 5)], [param(3, 9)]),
+        runs=lambda s: {"one run": s, "the same once more": s},
+    )
+
+
+def resume(bench: Bench) -> Breach | None:
+    some: list[Param] = [param(1, 17), param(2, 5)]
+    joined = AddGroup(Group(bench.lively, (param(3, 9),)))
+    step, load = Step(), Reload()
+    events = (step, joined, step, load, step, step, load, step)
+    # a state wider than the parameter may be rounded when it is loaded: no bits are compared here
+    return _compared(
+        bench,
+        "saving and loading",
+        replace(bench.scenario(some), events=events),
+        lambda s: replace(s, events=tuple(e for e in s.events if e != load)),
+    )
+
+
+def joint_separate(bench: Bench) -> Breach | None:
+    shapes = [(1,), (2,), (3,), (5,), (17,)]
+    params = [param(k, *shapes[k % 5], grad="normal") for k in range(MANY)]
+    other = [param(k, 7) for k in (MANY, MANY + 1, MANY + 2)]
+
+    def scenario(count: int) -> Scenario:
+        made = bench.scenario(params[:count], other, steps=2)
+        second = replace(made.groups[1], hyper=_slower(made.groups[1].hyper))
+        return replace(made, groups=(made.groups[0], second))
+
+    def fault(count: int) -> tuple[str, Scenario] | None:
+        """A parameter that is wrong among the others and right alone."""
+        joint = scenario(count)
+        for miss in bench.misses(bench.run(joint)):
+            group = joint.groups[miss.group]
+            alone = replace(joint, groups=(replace(group, params=(group.params[miss.param],)),))
+            if bench.right(alone):
+                return str(miss), alone
+        return None
+
+    if fault(MANY) is None:
+        return None
+    low, high = 0, MANY
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fault(middle) else (middle, high)
+    found = fault(high)
+    assert found is not None
+    said, alone = found
+    return Breach(
+        f"with {high} parameter{'s' * (high > 1)} in the first group and {len(other)} in the "
+        f"second, {said}, and is right alone",
+        {"together": scenario(high), "alone": alone},
+    )
+
+
+def empty_tensor(bench: Bench) -> Breach | None:
+    a, b, empty = param(1, 17), param(2, 5), param(3, 0)
+    beside = bench.scenario([empty, a, empty, b], [empty])
+
+    def without(scenario: Scenario) -> Scenario:
+        kept = [replace(g, params=tuple(p for p in g.params if p.size)) for g in scenario.groups]
+        return replace(scenario, groups=tuple(g for g in kept if g.params))
+
+    return _compared(bench, "an added empty tensor", beside, without)
+
+
+def late_gradient(bench: Bench) -> Breach | None:
+    plain = bench.scenario([param(1, 3), param(2, 5), param(3, 17)], [param(4, 9)], steps=6)
+    late = ((0, 0), (0, 2), (1, 0))
+    events = (Step(late), Step(late), Step(((0, 2),)), Step(), Step(((0, 1),)), Step())
+    return _compared(
+        bench,
+        "a first gradient that comes late",
+        replace(plain, events=events),
+        lambda s: replace(s, events=tuple(Step() if isinstance(e, Step) else e for e in s.events)),
+    )
+
+
+def maximize(bench: Bench) -> Breach | None:
+    if "maximize" not in bench.flags:
+        raise NotApplicable("it has no option maximize")
+    some = [param(1, 17), param(2, 5, grad="normal")]
+
+    def down(scenario: Scenario) -> Scenario:
+        groups = tuple(
+            replace(g, hyper={**g.hyper, "maximize": not g.hyper["maximize"]})
+            for g in scenario.groups
+        )
+        return _negated(with_values(replace(scenario, groups=groups)))
+
+    up = bench.scenario(some, hyper={"maximize": True})
+    return _compared(bench, "maximize on g in place of minimize on -g", up, down)
+
+
+def hyper_effect(bench: Bench) -> Breach | None:
+    free = [n for n in bench.spec.hypers if n not in bench.fixed]
+    if not free:
+        raise NotApplicable("it has no hyperparameter to choose")
+    for name in free:
+        for context, value in _contexts(bench, name):
+            some = [param(1, 9), param(2, 9, grad="normal", init="normal")]
+            plain = bench.scenario(some, hyper=context)
+            trace = bench.run(plain)
+            if not _told_apart(bench, trace, {name: value}):
+                continue  # by the equations it has none here
+            changed = bench.scenario(some, hyper={**context, name: value})
+            if finite(trace) and same(trace, bench.run(changed)):
+                was = plain.groups[0].hyper[name]
+                return Breach(
+                    f"{name} has no effect: {was!r} and {value!r} give the same bits",
+                    {f"{name} = {was!r}": plain, f"{name} = {value!r}": changed},
+                )
+            break
+    return None
+
+
+def long_run(bench: Bench) -> Breach | None:
+    some = [param(1, 5, grad="normal", init="zeros")]
+    long = bench.scenario(some, steps=LONG)
+    trace = bench.run(long)
+    early = _rows(trace, slice(TAIL))
+    if blocks(early, bench.spec, bench.follows) is None:
+        raise NotApplicable(f"its state cannot be seen, and {LONG} steps are too many without")
+    if bench.misses(early):
+        return None
+    missed = bench.misses(_rows(trace, slice(-TAIL, None)))
+    return Breach(str(missed[0]), {"the run": long}) if missed else None
+
+
+RELATIONS = (
+    Relation("determinism", "the same scenario gives the same bits again", determinism),
+    Relation(
+        "resume",
+        "a run that is saved and loaded goes on as it should",
+        resume,
+    ),
+    Relation(
+        "joint-separate",
+        f"{MANY} parameters in unlike groups move as each moves alone",
+        joint_separate,
+    ),
+    Relation("empty-tensor", "an added empty tensor changes nothing", empty_tensor),
+    Relation(
+        "late-gradient",
+        "a parameter whose first gradient comes late starts then, and the others do not mind",
+        late_gradient,
+    ),
+    Relation("maximize", "to maximize on g is to minimize on -g", maximize),
+    Relation("hyper-effect", "every hyperparameter has an effect", hyper_effect),
+    Relation(
+        "long-run",
+        f"in a 16-bit dtype, step {LONG} is as right as the first ones",
+        long_run,
+        dtypes=("bfloat16", "float16"),
+    ),
+)
+
+
+# ---- helpers ---------------------------------------------------------------------------------
+
+
+def _smallest(
+    broken: Callable[[Scenario], str | None],
+    *scenarios: Scenario,
+    runs: Callable[[Scenario], dict[str, Scenario]],
+) -> Breach | None:
+    """The first of ``scenarios`` that is broken, if the last and hardest one is."""
+    if broken(scenarios[-1]) is None:
+        return None
+    for scenario in scenarios:
+        said = broken(scenario)
+        if said is not None:
+            return Breach(said, runs(scenario))
+    return None
+
+
+def _compared(
+    bench: Bench, what: str, hard: Scenario, plain: Callable[[Scenario], Scenario]
+) -> Breach | None:
+    """Whether ``hard`` leaves the bound, or raises, where ``plain`` of it does not."""
+    if not bench.right(plain(hard)):
+        return None
+
+    def fails(scenario: Scenario) -> Focus | None:
+        try:
+            missed = bench.misses(bench.run(scenario))
+            return missed[0].focus if missed and bench.right(plain(scenario)) else None
+        except Raised:
+            return None  # another fault
+
+    missed = bench.misses(bench.run(hard))
+    if not missed:
+        return None
+    small = minimise(hard, missed[0].focus, fails, bench.spec, budget=60)
+    seen = bench.misses(bench.run(small))[0]
+    return Breach(f"{what} changes the run: {seen}", {what: small, "without": plain(small)})
+
+
+def _where(at: tuple[int, int, int]) -> str:
+    return f"step {at[0]}, parameter {at[2]} of group {at[1]}"
+
+
+def _slower(hyper: Hypers) -> dict[str, Value]:
+    return {**hyper, "lr": float(hyper["lr"]) / 2} if "lr" in hyper else dict(hyper)
+
+
+def _negated(scenario: Scenario) -> Scenario:
+    def turned(p: Param) -> Param:
+        rows = tuple(tuple(-x for x in row) for row in p.grad.values)
+        return replace(p, grad=replace(p.grad, values=rows))
+
+    return map_params(scenario, turned)
+
+
+def _rows(trace: Trace, span: slice) -> Trace:
+    return replace(trace, rows={k: rows[span] for k, rows in trace.rows.items()})
+
+
+def _contexts(bench: Bench, name: str) -> Iterator[tuple[dict[str, Value], Value]]:
+    """Settings in which ``name`` may show, each with another value for it, the likeliest first."""
+    hyper = bench.spec.hypers[name]
+    undone = {n: v for n, v in bench.spec.defaults.items() if n not in (*bench.fixed, "momentum")}
+    turned_on: list[dict[str, Value]] = [{flag: True} for flag in bench.flags]
+    for some in ({}, undone, *turned_on):
+        context = bench.setting(some)
+        values: list[Value] = [not context[name]] if hyper.is_flag else [*usual(hyper)]
+        for value in values:
+            if value != context[name] and bench.spec.admissible({**context, name: value}):
+                yield context, value
+
+
+def _told_apart(bench: Bench, trace: Trace, hyper: Hypers) -> bool:
+    """Whether the equations with these values forbid the trace, made with others."""
+    numbers = {n: float(v) for n, v in hyper.items()}
+    rows = {
+        key: [replace(row, scalars={**row.scalars, **numbers}) for row in some]
+        for key, some in trace.rows.items()
+    }
+    return bool(bench.misses(replace(trace, rows=rows)))

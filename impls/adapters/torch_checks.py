@@ -1,0 +1,74 @@
+"""What the contract checks of torch-like optimizers share.
+
+A check is a function of ``make`` that uses torch alone and raises AssertionError with one sentence
+when the contract is broken; so its source, with ``make`` above it, is the script of the finding.
+``make(params, **options)`` builds the optimizer; ``make.requires_grad`` tells whether its
+parameters require a gradient, ``make.dtype`` of which dtype they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+class NotOffered(Exception):
+    """The optimizer does not offer what the check is about."""
+
+
+def parameters(make: Any, *shapes: tuple[int, ...]) -> list[Any]:
+    """Fresh parameters, with the same values every time."""
+    values = torch.Generator().manual_seed(0)
+    made = [torch.randn(shape, generator=values) for shape in shapes or ((3,), (2, 2))]
+    return [p.to(make.dtype).requires_grad_(make.requires_grad) for p in made]
+
+
+def gradient(p: Any, step: int, k: int = 0) -> Any:
+    """The gradient of parameter ``k`` in a step."""
+    values = torch.Generator().manual_seed(100 * step + k)
+    return torch.randn(p.shape, generator=values).to(p.dtype)
+
+
+def train(optimizer: Any, params: list[Any], first: int, last: int) -> None:
+    """Steps ``first`` to ``last``, each with its own gradients, and its own random numbers."""
+    for step in range(first, last + 1):
+        for k, p in enumerate(params):
+            p.grad = gradient(p, step, k)
+        torch.default_generator.manual_seed(step)
+        optimizer.step()
+
+
+def values(params: list[Any]) -> list[Any]:
+    return [p.detach().clone() for p in params]
+
+
+def same(xs: list[Any], ys: list[Any]) -> bool:
+    """Whether tensors hold the same bits, NaN being NaN."""
+    pairs = zip(xs, ys, strict=True)
+    return all(torch.allclose(x, y, rtol=0, atol=0, equal_nan=True) for x, y in pairs)
+
+
+HELPERS = (NotOffered, parameters, gradient, train, values, same)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check by name.  The first line of its function's docstring is its sentence.
+
+    ``claim`` is what an implementation must claim to be asked (see ``torch_contracts.claims``);
+    ``exact`` ones compare runs bit for bit, and so presuppose that a rerun gives the same.
+    """
+
+    name: str
+    function: Callable[[Any], None]
+    claim: str = ""
+    kind: str = "contract"
+    every_dtype: bool = False
+    exact: bool = False
+
+    @property
+    def sentence(self) -> str:
+        return (self.function.__doc__ or "").strip().partition("\n")[0]

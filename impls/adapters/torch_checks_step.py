@@ -1,0 +1,259 @@
+"""Contracts of one step of a torch-like optimizer.  See :mod:`.torch_checks` for the rules."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any
+
+import torch
+
+from optconform.impls.adapters.torch_checks import (
+    Check,
+    NotOffered,
+    gradient,
+    parameters,
+    same,
+    train,
+    values,
+)
+
+
+def closure_is_called_once(make: Any) -> None:
+    """step(closure) calls it once, with gradients enabled, uses its gradients, returns its value"""
+    params = parameters(make)
+    optimizer = make(params)
+    if "closure" not in inspect.signature(optimizer.step).parameters:
+        raise NotOffered("its step takes no closure")
+    calls = []
+
+    def closure() -> Any:
+        calls.append(torch.is_grad_enabled())
+        for k, p in enumerate(params):
+            p.grad = gradient(p, 1, k)
+        return torch.tensor(3.25)
+
+    torch.default_generator.manual_seed(1)
+    returned = optimizer.step(closure)
+    assert len(calls) == 1, f"step(closure) called the closure {len(calls)} times"
+    assert calls == [True], "step(closure) called the closure with gradients disabled"
+    assert returned is not None and float(returned) == 3.25, (
+        f"the closure returned 3.25, and step(closure) {returned!r}"
+    )
+    plain = parameters(make)
+    other = make(plain)
+    for k, p in enumerate(plain):
+        p.grad = gradient(p, 1, k)
+    torch.default_generator.manual_seed(1)
+    returned = other.step()
+    assert returned is None, f"step() without a closure returned {returned!r}"
+    assert same(values(params), values(plain)), (
+        "step(closure) moved the parameters elsewhere than step() with the same gradients"
+    )
+
+
+def options_are_left_alone(make: Any) -> None:
+    """a step changes no option of a parameter group and no default"""
+    params = parameters(make)
+    optimizer = make(params)
+    options = make.options
+    before = {k: v for k, v in optimizer.param_groups[0].items() if k in options}
+    defaults = {k: v for k, v in optimizer.defaults.items() if k in options}
+    members = [id(p) for p in optimizer.param_groups[0]["params"]]
+    train(optimizer, params, 1, 3)
+    group = optimizer.param_groups[0]
+    for name, value in before.items():
+        assert name in group, f"the step removed the option {name} from its group"
+        assert group[name] == value, f"three steps changed {name} from {value!r} to {group[name]!r}"
+    for name, value in defaults.items():
+        assert optimizer.defaults.get(name) == value, (
+            f"three steps changed the default of {name} from {value!r} to "
+            f"{optimizer.defaults.get(name)!r}"
+        )
+    assert [id(p) for p in group["params"]] == members, "the step exchanged the group's parameters"
+
+
+def storage_is_kept(make: Any) -> None:
+    """a step writes into the parameter's own memory and keeps its strides, and the gradient's"""
+    dtype = make.dtype
+    kinds = {
+        "contiguous": torch.zeros(3, dtype=dtype),
+        "0-d": torch.zeros((), dtype=dtype),
+        "transposed": torch.zeros(3, 2, dtype=dtype).t(),
+        "channels-last": torch.zeros(2, 3, 2, 2, dtype=dtype).to(memory_format=torch.channels_last),
+        "every second": torch.zeros(8, dtype=dtype)[::2],
+    }
+    for kind, p in kinds.items():
+        p.requires_grad_(make.requires_grad)
+        with torch.no_grad():
+            p.copy_(gradient(p, 0))
+        optimizer = make([p])
+        for step in (1, 2):
+            p.grad = torch.empty_like(p, requires_grad=False).copy_(gradient(p, step))
+            grad = p.grad
+            was = p.data_ptr(), p.stride(), p.dtype, grad.data_ptr(), grad.stride(), grad.dtype
+            optimizer.step()
+            assert p.data_ptr() == was[0], f"the step moved a {kind} parameter to other memory"
+            assert p.stride() == was[1], f"strides of a {kind} parameter became {p.stride()}"
+            assert p.dtype == was[2], f"the dtype of a {kind} parameter became {p.dtype}"
+            assert p.grad is grad, f"the step exchanged the gradient of a {kind} parameter"
+            assert (grad.data_ptr(), grad.stride(), grad.dtype) == was[3:], (
+                f"the step changed memory, strides or dtype of the gradient of a {kind} parameter"
+            )
+
+
+def gradients_may_share_a_buffer(make: Any) -> None:
+    """gradients written into one buffer, again and again, act as fresh tensors do"""
+    fresh, reused = parameters(make), parameters(make)
+    train(make(fresh), fresh, 1, 4)
+    optimizer = make(reused)
+    for p in reused:
+        p.grad = torch.zeros_like(p, requires_grad=False)
+    for step in range(1, 5):
+        for k, p in enumerate(reused):
+            p.grad.copy_(gradient(p, step, k))
+        torch.default_generator.manual_seed(step)
+        optimizer.step()
+    assert same(values(reused), values(fresh)), (
+        "after four steps with gradients written into one buffer the parameters are "
+        f"{[x.tolist() for x in values(reused)]}, with fresh gradient tensors "
+        f"{[x.tolist() for x in values(fresh)]}"
+    )
+
+
+def zero_grad_clears(make: Any) -> None:
+    """zero_grad sets gradients to None, or with set_to_none=False to zero in place"""
+    params = parameters(make)
+    optimizer = make(params)
+    if not hasattr(optimizer, "zero_grad"):
+        raise NotOffered("it has no zero_grad")
+    if "set_to_none" not in inspect.signature(optimizer.zero_grad).parameters:
+        raise NotOffered("its zero_grad has no set_to_none")
+    train(optimizer, params, 1, 2)
+    grads = [p.grad for p in params]
+    optimizer.zero_grad(set_to_none=False)
+    for p, grad in zip(params, grads, strict=True):
+        assert p.grad is grad, "zero_grad(set_to_none=False) exchanged a gradient"
+        assert not p.grad.any(), f"zero_grad(set_to_none=False) left {p.grad.tolist()}"
+    optimizer.zero_grad(set_to_none=True)
+    assert all(p.grad is None for p in params), "zero_grad(set_to_none=True) left a gradient"
+
+
+def schedulers_drive_it(make: Any) -> None:
+    """a scheduler of torch.optim.lr_scheduler has the effect of the same values set by hand"""
+    schedulers: dict[str, Any] = {
+        "StepLR": lambda o: torch.optim.lr_scheduler.StepLR(o, 2, gamma=0.25),
+        "ExponentialLR": lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5),
+        "LambdaLR": lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda k: 1 / (1 + k)),
+        "CosineAnnealingLR": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 4),
+        "OneCycleLR": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.5, total_steps=8),
+    }
+    if not isinstance(make(parameters(make)), torch.optim.Optimizer):
+        raise NotOffered("it is no torch.optim.Optimizer")
+    for name, schedule in schedulers.items():
+        params = parameters(make)
+        optimizer = make(params)
+        try:
+            scheduler = schedule(optimizer)
+        except ValueError:  # OneCycleLR needs a momentum to cycle
+            continue
+        asked: list[dict[str, Any]] = []
+        for step in range(1, 7):
+            group = optimizer.param_groups[0]
+            asked.append({k: group[k] for k in ("lr", "momentum", "betas") if k in group})
+            train(optimizer, params, step, step)
+            scheduler.step()
+        by_hand = parameters(make)
+        other = make(by_hand)
+        for step, options in enumerate(asked, 1):
+            other.param_groups[0].update(options)
+            train(other, by_hand, step, step)
+        assert same(values(params), values(by_hand)), (
+            f"six steps under {name} end at {[x.tolist() for x in values(params)]}, and with the "
+            f"same values set by hand at {[x.tolist() for x in values(by_hand)]}"
+        )
+
+
+def duplicates_are_noticed(make: Any) -> None:
+    """a parameter given twice is refused, or warned of within one group"""
+    p, q = parameters(make, (2,), (2,))
+    optimizer = make([p])
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise NotOffered("it is no torch.optim.Optimizer")
+    try:
+        optimizer.add_param_group({"params": [q, p]})
+    except ValueError:
+        pass
+    else:
+        raise AssertionError("add_param_group took a parameter that another group already has")
+    assert len(optimizer.param_groups) == 1, "a refused parameter group was added all the same"
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            make([q, q])
+        except ValueError:
+            return
+    assert warned, "a parameter twice in one group was taken without a word"
+
+
+def two_side_by_side(make: Any) -> None:
+    """two optimizers that step in turn move their parameters as each would alone"""
+    alone = parameters(make)
+    train(make(alone), alone, 1, 4)
+    one, other = parameters(make), parameters(make)
+    first, second = make(one), make(other)
+    for step in range(1, 5):
+        train(second, other, step + 10, step + 10)
+        train(first, one, step, step)
+    assert same(values(one), values(alone)), (
+        "beside another optimizer of its class the parameters end at "
+        f"{[x.tolist() for x in values(one)]}, alone at {[x.tolist() for x in values(alone)]}"
+    )
+
+
+def invalid_options_are_refused(make: Any) -> None:
+    """an option out of its domain is refused with a ValueError or TypeError, and nothing changed"""
+    for option, bad in make.refuses:
+        params = parameters(make)
+        before = values(params)
+        try:
+            make(params, **{option: bad})
+        except (ValueError, TypeError):
+            pass
+        except Exception as e:
+            raise AssertionError(
+                f"{option}={bad!r} is refused with {type(e).__name__}, not a ValueError: {e}"
+            ) from None
+        else:
+            raise AssertionError(f"{option}={bad!r} is taken without a word")
+        assert same(values(params), before), f"refusing {option}={bad!r} changed the parameters"
+
+
+def sparse_gradients_are_refused_whole(make: Any) -> None:
+    """a sparse gradient is taken, or refused with a clear error and nothing changed"""
+    p = parameters(make, (4,))[0]
+    optimizer = make([p])
+    p.grad = torch.tensor([0.0, 2.0, 0.0, 1.0], dtype=p.dtype).to_sparse()
+    before = values([p])
+    try:
+        optimizer.step()
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as e:
+        assert "sparse" in str(e).lower(), (
+            f"a sparse gradient is refused with a message that does not say so: {e}"
+        )
+        assert same(values([p]), before), "refusing a sparse gradient changed the parameter"
+
+
+CHECKS = (
+    Check("closure", closure_is_called_once, exact=True),
+    Check("options-untouched", options_are_left_alone),
+    Check("storage", storage_is_kept),
+    Check("gradient-buffer", gradients_may_share_a_buffer, exact=True),
+    Check("zero-grad", zero_grad_clears),
+    Check("scheduler", schedulers_drive_it, exact=True),
+    Check("duplicates", duplicates_are_noticed),
+    Check("two-live", two_side_by_side, exact=True),
+    Check("refusals", invalid_options_are_refused, claim="refusals", kind="refusal"),
+    Check("sparse-refusal", sparse_gradients_are_refused_whole, claim="sparse", kind="refusal"),
+)
+"""In the order in which they are reported."""

@@ -1,0 +1,413 @@
+"""Optimizers that break one contract each; ``Adam`` and ``Momentum`` break none.
+
+The comment beside each class says what it does wrong; tests/test_contracts.py, what must be found.
+"""
+
+import copy
+import random
+
+import torch
+
+from optconform.impls import reference
+
+
+class Adam(torch.optim.Optimizer):
+    """Adam, right; subclasses get one thing wrong."""
+
+    def __init__(
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False,
+        maximize=False,
+    ):  # fmt: skip
+        super().__init__(
+            params,
+            {
+                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                "amsgrad": amsgrad, "maximize": maximize,
+            },
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = self.call(closure) if closure is not None else None
+        for o in self.param_groups:
+            some = [p for p in o["params"] if p.grad is not None]
+            for p, g in zip(some, self.gradients(some), strict=True):
+                self.one(p, g, self.memory(p, o), o)
+        return loss
+
+    def call(self, closure):
+        with torch.enable_grad():
+            return closure()
+
+    def gradients(self, params):
+        return [p.grad for p in params]
+
+    def memory(self, p, o):
+        s = self.state[p]
+        if not s:
+            s["step"] = 0
+            for name in ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if o["amsgrad"] else [])):
+                s[name] = torch.zeros_like(p)
+        return s
+
+    def one(self, p, g, s, o):
+        self.count(s)
+        t = int(self.time(p, s))
+        beta1, beta2 = o["betas"]
+        g = self.direction(p, g, o)
+        s["exp_avg"].mul_(beta1).add_(g, alpha=1 - beta1)
+        s["exp_avg_sq"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        v = s["exp_avg_sq"]
+        if o["amsgrad"]:
+            v = torch.maximum(s["max_exp_avg_sq"], v, out=s["max_exp_avg_sq"])
+        denominator = (v / (1 - beta2**t)).sqrt() + self.eps(o)
+        p.sub_(self.lr(o) * (s["exp_avg"] / (1 - beta1**t)) / denominator)
+
+    def direction(self, p, g, o):
+        return (-g if o["maximize"] else g) + o["weight_decay"] * p
+
+    def count(self, s):
+        s["step"] += 1
+
+    def time(self, p, s):
+        return s["step"]
+
+    def eps(self, o):
+        return o["eps"]
+
+    def lr(self, o):
+        return o["lr"]
+
+
+class Momentum(torch.optim.Optimizer):
+    """SGD with a heavy ball, right; its step takes no closure."""
+
+    def __init__(self, params, lr=1e-3, momentum=0.9):
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self):
+        for o in self.param_groups:
+            for p in o["params"]:
+                if p.grad is not None:
+                    s = self.state[p]
+                    if "momentum_buffer" in s:
+                        s["momentum_buffer"].mul_(o["momentum"]).add_(p.grad)
+                    else:
+                        s["momentum_buffer"] = self.first(p)
+                    p.sub_(o["lr"] * s["momentum_buffer"])
+
+    def first(self, p):
+        return p.grad.clone()
+
+
+# ---- between runs ----------------------------------------------------------------------------
+
+
+class Restless(Adam):  # the lr differs in its last bits, and with it every run
+    def lr(self, o):
+        return o["lr"] * (1 + random.random() * 1e-6)
+
+
+class Rounding(Adam):  # draws from torch's generator, as stochastic rounding does: no fault
+    def lr(self, o):
+        return o["lr"] * (1 + float(torch.rand(())) * 1e-8)
+
+
+class ForgetsTime(Adam):  # keeps the time to itself, and not in a checkpoint that it writes so
+    def state_dict(self):
+        return {**super().state_dict(), "times": {}}
+
+    def memory(self, p, o):
+        s = super().memory(p, o)
+        s.pop("step", None)
+        s.setdefault("kept", True)
+        return s
+
+    def count(self, s):
+        pass
+
+    def time(self, p, s):
+        times = self.__dict__.setdefault("times", {})
+        times[p] = times.get(p, 0) + 1
+        return times[p]
+
+
+class StopsAt128(Adam):  # the gradients of the first ones come round again
+    def gradients(self, params):
+        return [
+            params[k % 128].grad if params[k % 128].shape == p.shape else p.grad * 2
+            for k, p in enumerate(params)
+        ]
+
+
+class StopsAtEmpty(Adam):  # an empty tensor ends the loop
+    def gradients(self, params):
+        for p in params:
+            yield p.grad if p.numel() else torch.zeros_like(p)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = self.call(closure) if closure is not None else None
+        for o in self.param_groups:
+            for p in o["params"]:
+                if p.numel() == 0:
+                    break
+                if p.grad is not None:
+                    self.one(p, p.grad, self.memory(p, o), o)
+        return loss
+
+
+class LateIsOld(Adam):  # who comes late into a group takes over its time
+    def memory(self, p, o):
+        fresh = not self.state[p]
+        s = super().memory(p, o)
+        if fresh:
+            peers = [self.state[q].get("step", 1) for q in o["params"] if q is not p]
+            s["step"] = max([0, *(t - 1 for t in peers)])
+        return s
+
+
+class TurnsDecay(Adam):  # maximize turns the weight decay as well
+    def direction(self, p, g, o):
+        d = g + o["weight_decay"] * p
+        return -d if o["maximize"] else d
+
+
+class EpsIgnored(Adam):
+    def eps(self, o):
+        return 1e-8
+
+
+class NarrowTime(Adam):  # a counter in the parameter's dtype, under another name
+    def memory(self, p, o):
+        s = super().memory(p, o)
+        s.pop("step", None)
+        s.setdefault("t", torch.zeros((), dtype=p.dtype))
+        return s
+
+    def count(self, s):
+        s["t"] += 1
+
+    def time(self, p, s):
+        return s["t"]
+
+
+# ---- one step --------------------------------------------------------------------------------
+
+
+class ClosureTwice(Adam):
+    def call(self, closure):
+        super().call(closure)
+        return super().call(closure)
+
+
+class ClosureWithoutGrad(Adam):
+    def call(self, closure):
+        return closure()
+
+
+class ClosureForgotten(Adam):
+    def call(self, closure):
+        return None
+
+
+class ClosureValueLost(Adam):
+    def call(self, closure):
+        super().call(closure)
+
+
+class ClosureHangs(Adam):
+    def call(self, closure):
+        while True:
+            pass
+
+
+class ClosureTooLate(Adam):  # the step takes the gradients that were there before the closure
+    @torch.no_grad()
+    def step(self, closure=None):
+        held = [[p.grad for p in o["params"]] for o in self.param_groups]
+        loss = self.call(closure) if closure is not None else None
+        for o, grads in zip(self.param_groups, held, strict=True):
+            for p, g in zip(o["params"], grads, strict=True):
+                if g is not None:
+                    self.one(p, g, self.memory(p, o), o)
+        return loss
+
+
+class WritesOptions(Adam):  # rounds eps, and writes it back
+    def eps(self, o):
+        o["eps"] = torch.tensor(o["eps"]).item()
+        return o["eps"]
+
+
+class NewMemory(Adam):
+    def one(self, p, g, s, o):
+        super().one(p, g, s, o)
+        p.data = p.data.clone()
+
+
+class KeepsGradient(Momentum):  # the buffer is the first gradient itself
+    def first(self, p):
+        return p.grad
+
+
+class ZeroGradNone(Adam):  # whatever set_to_none says
+    def zero_grad(self, set_to_none=True):
+        super().zero_grad(set_to_none=True)
+
+
+class StrictOptions(Adam):  # what a scheduler writes into the group is no option
+    def lr(self, o):
+        return self.of(**{k: v for k, v in o.items() if k != "params"})
+
+    def of(self, lr, betas, eps, weight_decay, amsgrad, maximize):
+        return lr
+
+
+class TakesTwice(Adam):  # a parameter may come in any number of groups
+    def add_param_group(self, param_group):
+        params = param_group["params"]
+        params = [params] if isinstance(params, torch.Tensor) else list(params)
+        self.param_groups.append({**self.defaults, **param_group, "params": params})
+
+
+class SharedClock(Adam):  # the time of the n-th parameter, of whichever optimizer
+    clock = {}  # noqa: RUF012
+
+    def __init__(self, params, **options):
+        super().__init__(params, **options)
+        self.clock.clear()
+        self.order = []  # its own, so it does not promise to be copied
+
+    def time(self, p, s):
+        if not any(p is q for q in self.order):
+            self.order.append(p)
+        place = next(k for k, q in enumerate(self.order) if p is q)
+        t = self.clock.get(place, s["step"])
+        self.clock[place] = t + 1
+        return t
+
+
+class AnyEps(reference.Adam):  # takes a negative eps, though its parent does not
+    _domains = {k: v for k, v in reference.Adam._domains.items() if k != "eps"}  # noqa: RUF012
+
+
+class HalfDoneSparse(torch.optim.Adam):  # refuses sparse gradients, but not at once
+    def _init_group(self, group, *lists):
+        for p in group["params"]:
+            if p.grad is not None and p.grad.is_sparse:
+                p.sub_(p.grad.to_dense())
+        return super()._init_group(group, *lists)
+
+
+class ComplexIsReal(torch.optim.Adam):
+    def _init_group(self, group, params, grads, *lists):
+        found = super()._init_group(group, params, grads, *lists)
+        grads[:] = [g.real + 0j * g if g.is_complex() else g for g in grads]
+        return found
+
+
+class SparseDoubled(torch.optim.SGD):
+    def _init_group(self, group, params, grads, *lists):
+        found = super()._init_group(group, params, grads, *lists)
+        grads[:] = [2 * g if g.is_sparse else g for g in grads]
+        return found
+
+
+class LrTensorRounded(Adam):
+    def lr(self, o):
+        return round(float(o["lr"]), 2) if torch.is_tensor(o["lr"]) else o["lr"]
+
+
+class LrTensorWritten(Adam):  # divides the tensor itself
+    def lr(self, o):
+        return o["lr"].div_(2).mul(2) if torch.is_tensor(o["lr"]) else o["lr"]
+
+
+class OneDtype(Adam):  # gradients in the dtype of the last parameter of the group
+    def gradients(self, params):
+        return [p.grad.to(params[-1].dtype).to(p.dtype) for p in params]
+
+
+# ---- saving and copying ----------------------------------------------------------------------
+
+
+class KeepsFirstLr(Adam):  # a loaded checkpoint does not set the lr of the first group
+    def load_state_dict(self, saved):
+        lr = self.param_groups[0]["lr"]
+        super().load_state_dict(saved)
+        self.param_groups[0]["lr"] = lr
+
+
+class FirstOptionsForAll(Adam):  # a loaded checkpoint gives every group the first one's options
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        first = {k: v for k, v in self.param_groups[0].items() if k != "params"}
+        for group in self.param_groups[1:]:
+            group.update(first)
+
+
+class OwnPathOnly(torch.optim.Adam):  # forgets the moments of another code path
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        for o in self.param_groups:
+            if o["foreach"] or o["fused"]:
+                for p in o["params"]:
+                    self.state[p]["exp_avg"] = torch.zeros_like(p)
+
+
+class NewCheckpointsOnly(torch.optim.Adam):  # reads every option from the checkpoint
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        for group, old in zip(self.param_groups, saved["param_groups"], strict=True):
+            group["maximize"] = old["maximize"]
+
+
+class HalfTime(Adam):  # a step counter in float16, whatever the parameter's dtype
+    def memory(self, p, o):
+        s = super().memory(p, o)
+        if not torch.is_tensor(s["step"]):
+            s["step"] = torch.tensor(float(s["step"]), dtype=torch.float16)
+        return s
+
+
+class SharesOptions(Adam):  # takes the checkpoint's groups as they are
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        for k, (group, old) in enumerate(
+            zip(self.param_groups, saved["param_groups"], strict=True)
+        ):
+            old["params"] = group["params"]
+            self.param_groups[k] = old
+
+
+class SharesState(reference.Adam):  # though its parent copies what it loads
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        params = [p for o in self.param_groups for p in o["params"]]
+        for p, old in zip(params, saved["state"].values(), strict=True):
+            self.state[p].update({k: x for k, x in old.items() if k != "step"})
+
+
+class PicklesNoTime(Adam):
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        state["state"] = {p: {**s, "step": 0} for p, s in self.state.items()}
+        return state
+
+    def __deepcopy__(self, memo):
+        params = [[copy.deepcopy(p, memo) for p in o["params"]] for o in self.param_groups]
+        options = [{k: v for k, v in o.items() if k != "params"} for o in self.param_groups]
+        made = type(self)([{**o, "params": ps} for o, ps in zip(options, params, strict=True)])
+        made.load_state_dict(copy.deepcopy(self.state_dict()))
+        return made
+
+
+class CopyShares(Adam):  # a deep copy has its own parameters and the original's state
+    def __deepcopy__(self, memo):
+        params = [[copy.deepcopy(p, memo) for p in o["params"]] for o in self.param_groups]
+        options = [{k: v for k, v in o.items() if k != "params"} for o in self.param_groups]
+        made = type(self)([{**o, "params": ps} for o, ps in zip(options, params, strict=True)])
+        made.load_state_dict(self.state_dict())
+        return made

@@ -1,0 +1,164 @@
+"""Every contract is broken by a subject that breaks it, and it alone; a right one breaks none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optconform.contracts.bench import Bench
+from optconform.contracts.phase import hold_to_contracts
+from optconform.contracts.relations import RELATIONS
+from optconform.examine import CHECKS
+from optconform.implementation import resolve
+from optconform.impls.adapters.torch_contracts import SENTENCES
+from optconform.oracle.scalars import Profile
+from optconform.spec_file import load
+
+ROOT = Path(__file__).parent.parent
+SUBJECTS = ROOT / "tests" / "subjects" / "contracts.py"
+
+BREAKS = {
+    "Restless": "determinism",
+    "ForgetsTime": "resume",
+    "StopsAt128": "joint-separate",
+    "StopsAtEmpty": "empty-tensor",
+    "LateIsOld": "late-gradient",
+    "TurnsDecay": "maximize",
+    "EpsIgnored": "hyper-effect",
+    "NarrowTime": "long-run",
+    "ClosureTwice": "closure",
+    "ClosureWithoutGrad": "closure",
+    "ClosureForgotten": "closure",
+    "ClosureValueLost": "closure",
+    "ClosureTooLate": "closure",
+    "WritesOptions": "options-untouched",
+    "NewMemory": "storage",
+    "KeepsGradient": "gradient-buffer",
+    "ZeroGradNone": "zero-grad",
+    "StrictOptions": "scheduler",
+    "TakesTwice": "duplicates",
+    "SharedClock": "two-live",
+    "AnyEps": "refusals",
+    "HalfDoneSparse": "sparse-refusal",
+    "ComplexIsReal": "complex",
+    "SparseDoubled": "sparse",
+    "LrTensorRounded": "lr-tensor",
+    "LrTensorWritten": "lr-tensor",
+    "OneDtype": "mixed-dtypes",
+    "KeepsFirstLr": "checkpoint",
+    "FirstOptionsForAll": "checkpoint-add-group",
+    "OwnPathOnly": "checkpoint-path",
+    "NewCheckpointsOnly": "checkpoint-old",
+    "HalfTime": "large-step",
+    "SharesOptions": "load-options",
+    "SharesState": "load-state",
+    "PicklesNoTime": "pickle",
+    "CopyShares": "deepcopy",
+}
+
+SPECS = {"Momentum": "sgd", "KeepsGradient": "sgd", "SparseDoubled": "sgd"}
+DTYPES = {"NarrowTime": "bfloat16", "OneDtype": "float64"}  # float32 shows the others
+
+
+def held(name: str, dtype: str = "float32") -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Statuses and findings of every contract, in process."""
+    (implementation,) = resolve(f"{SUBJECTS}:{name}", SPECS.get(name, "adam"))
+    spec = load(implementation.spec)
+    bench = Bench(
+        implementation, spec, {}, Profile(), dtype, implementation.fixed(spec), lambda message: None
+    )
+    return hold_to_contracts(bench)
+
+
+@pytest.mark.parametrize("name", ["Adam", "Momentum", "Rounding"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_right_ones_break_none(name: str, dtype: str) -> None:
+    statuses, findings = held(name, dtype)
+    assert findings == []
+    assert "broken" not in statuses.values()
+    assert sum(s == "held" for s in statuses.values()) >= 18
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_exactly_the_broken_contract_is_found(name: str) -> None:
+    statuses, findings = held(name, DTYPES.get(name, "float32"))
+    assert [n for n, s in statuses.items() if s == "broken"] == [BREAKS[name]]
+    (finding,) = findings
+    assert finding["check"] == BREAKS[name]
+    assert finding["kind"] in ("contract", "refusal", "crash")
+    assert "\n" not in finding["summary"]
+    assert json.dumps(finding["scenario"])
+
+
+def test_every_contract_has_a_subject_that_breaks_it() -> None:
+    assert set(BREAKS.values()) == {r.name for r in RELATIONS} | set(SENTENCES)
+
+
+def test_every_check_is_listed_with_a_sentence() -> None:
+    assert set(CHECKS) >= {r.name for r in RELATIONS} | set(SENTENCES)
+    for name, sentence in CHECKS.items():
+        assert sentence and "\n" not in sentence and not sentence.endswith("."), name
+
+
+@pytest.mark.parametrize(
+    "name", ["ClosureTwice", "StrictOptions", "NewCheckpointsOnly", "PicklesNoTime", "HalfTime"]
+)
+def test_a_script_fails_with_the_same_sentence(name: str, tmp_path: Path) -> None:
+    finding = held(name)[1][0]
+    script = tmp_path / "repro.py"
+    script.write_text(finding["repro"])
+    assert "optconform" not in finding["repro"]
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    said = finding["summary"].partition(": raised ")[2] or finding["summary"]
+    assert said in " ".join(done.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, Any]]]:
+    """Three subjects through the command line: a right one, a wrong one, one that hangs."""
+    tmp = tmp_path_factory.mktemp("told")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "optconform.cli", "check",
+            *(f"{SUBJECTS}:{n}" for n in ("Adam", "ClosureTwice", "ClosureHangs")),
+            "--dtype", "float32", "--examples", "5", "--timeout", "5", "--jobs", "1",
+            "--json", tmp / "record.json", "--html", tmp / "report.html",
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    page = (tmp / "report.html").read_text()
+    return page, json.loads((tmp / "record.json").read_text())["results"]
+
+
+def test_a_broken_contract_diverges(told: tuple[str, list[dict[str, Any]]]) -> None:
+    page, (right, wrong, _) = told
+    assert (right["verdict"], right["findings"]) == ("conforms", [])
+    assert right["checks"]["contracts"]["closure"] == "held"
+    assert wrong["verdict"] == "diverges"
+    (finding,) = wrong["findings"]
+    assert (finding["kind"], finding["check"]) == ("contract", "closure")
+    assert finding["scenario"]["spec"] == "adam"
+    assert wrong["checks"]["contracts"]["closure"] == "broken"
+    assert finding["summary"] in page
+    assert CHECKS["closure"] in page
+
+
+def test_a_contract_that_hangs_is_named(told: tuple[str, list[dict[str, Any]]]) -> None:
+    """What was judged before is kept, and the contract's script is there."""
+    hanging = told[1][2]
+    assert hanging["verdict"] == "error"
+    (finding,) = hanging["findings"]
+    assert (finding["kind"], finding["check"]) == ("crash", "closure")
+    assert "5 seconds in the contract closure" in finding["summary"]
+    assert "def closure_is_called_once" in finding["repro"]
+    checks = hanging["checks"]
+    assert checks["scenarios"] == 5 and checks["total"] > 1000
+    assert checks["contracts"]["determinism"] == "held"
+    assert checks["contracts"]["closure"] == "broken"
