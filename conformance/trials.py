@@ -32,8 +32,10 @@ DETECTABILITY = """\
 The smallest relative error of a hyperparameter that is caught, to half a power of ten. \
 *optconform*: the scenarios that `check` draws. *p*, *p and state*: `torch.testing.assert_close` \
 with its default tolerances after ten steps of N(0, 1) gradients on 1000 elements at the default \
-hyperparameters, on the parameters alone and with the state. *never*: not even an error of 1, \
-which where the default is 0 is no error."""
+hyperparameters, on the parameters alone and with the state. It compares with the same program, \
+so no rounding comes between: its best case, where optconform admits every faithful program. \
+*never*: not even an error of 1, which where the default is 0 is no error. *0*: what is right \
+fails as well, for it holds a NaN."""
 
 Unit = tuple[Any, ...]
 
