@@ -118,4 +118,4 @@ def detectability_table(data: Data) -> str:
 
 
 def _delta(x: float | None) -> str:
-    return "never" if x is None else "always" if x == 0 else f"{x:.1g}"
+    return "never" if x is None else f"{x:.1g}"
