@@ -259,6 +259,47 @@ def scenarios(
     return Scenario(spec.name, dtype, tuple(group_list), tuple(out))
 
 
+def drawn(
+    spec: Spec,
+    *,
+    dtype: str,
+    examples: int,
+    seed: int,
+    max_steps: int = 8,
+    fixed: Mapping[str, Value] | None = None,
+    changeable: Sequence[str] = ("lr", "weight_decay"),
+    small: bool = False,
+) -> Sequence[Scenario]:
+    """So many scenarios; the same ones for the same arguments, and drawn once for all the
+    implementations that are judged by them in one process."""
+    kept = tuple(sorted((fixed or {}).items()))
+    return _drawn(spec, dtype, examples, seed, max_steps, kept, tuple(changeable), small)
+
+
+@functools.lru_cache(maxsize=8)  # the dtypes of a spec, for the code paths of a library
+def _drawn(
+    spec: Spec,
+    dtype: str,
+    examples: int,
+    seed: int,
+    max_steps: int,
+    fixed: tuple[tuple[str, Value], ...],
+    changeable: tuple[str, ...],
+    small: bool,
+) -> Sequence[Scenario]:
+    found: list[Scenario] = []
+    strategy = scenarios(
+        spec,
+        dtype=dtype,
+        max_steps=max_steps,
+        fixed=dict(fixed),
+        changeable=changeable,
+        small=small,
+    )
+    look_at_each(strategy, found.append, dtype=dtype, examples=examples, seed=seed)
+    return found
+
+
 def look_at_each(
     strategy: st.SearchStrategy[Scenario],
     look: Callable[[Scenario], None],
