@@ -198,7 +198,7 @@ class Hidden:
         return self.__dict__.setdefault("hidden", {}).setdefault(p, {})
 
     def state_dict(self):
-        return {**super().state_dict(), "hidden": self.hidden}
+        return {**super().state_dict(), "hidden": self.__dict__.setdefault("hidden", {})}
 
     def load_state_dict(self, saved):
         super().load_state_dict(saved)
