@@ -1,7 +1,7 @@
 """The power of the judge: how many small faults it finds, and how soon.
 
 Every mutant of a program is judged as ``check`` would: scenarios are drawn by the same strategy
-from the same seed, float32 first, then the other dtypes, and looked at until one fails.
+from the same seed, the first of each dtype, then the second of each, and looked at until one fails.
 
     killed       a scenario failed.  ``scenarios`` and ``checks`` count everything that was drawn
                  and judged until then, over all dtypes, the failing scenario included
@@ -137,11 +137,12 @@ class Trial:
         return machine(self.spec, dict(self.variant))
 
     def scenarios(self) -> Iterator[tuple[str, Scenario]]:
-        """All that is drawn, dtype by dtype."""
+        """All that is drawn, the dtypes in turn: they are judged side by side."""
         changeable = tuple(Interpreted(self.original, "").changeable(self.spec))
-        for dtype in self.drawing.dtypes:
-            for scenario in drawn(self.name, dtype, self.drawing, changeable):
-                yield dtype, scenario
+        dtypes = self.drawing.dtypes
+        columns = [drawn(self.name, dtype, self.drawing, changeable) for dtype in dtypes]
+        for row in zip(*columns, strict=True):
+            yield from zip(dtypes, row, strict=True)
 
     def control(self) -> tuple[str, int]:
         """The unchanged program, through everything: what failed, and how many checks decided."""

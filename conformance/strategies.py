@@ -103,7 +103,7 @@ def changes(spec: Spec, name: str, current: Mapping[str, Value]) -> list[Value]:
     starts from is not changed once it may have started; nor is the base of a power of t, since no
     paper says whether b**t is then a power of the last b or the product of all of them.
     """
-    if spec.hypers[name].domain is None or name in _initial(spec) | _compounded(spec):
+    if steady(spec, name):
         return []
 
     def truths(value: Value) -> list[bool]:
@@ -112,6 +112,11 @@ def changes(spec: Spec, name: str, current: Mapping[str, Value]) -> list[Value]:
 
     now = truths(current[name])
     return [v for v in usual(spec.hypers[name]) if v != current[name] and truths(v) == now]
+
+
+def steady(spec: Spec, name: str) -> bool:
+    """Whether a hyperparameter keeps its value in every scenario."""
+    return spec.hypers[name].is_flag or name in _initial(spec) | _compounded(spec)
 
 
 def _initial(spec: Spec) -> set[str]:

@@ -23,9 +23,9 @@ from .tables import by_lines, detectability_table, label, mutants_table
 
 MUTANTS = """\
 Each mutant is the equations of a spec with one thing changed, run in the arithmetic of the dtype \
-and judged like any other optimizer, by scenarios drawn as `check` draws them: those of float32 \
-first, then those of the other dtypes. Killed: a scenario failed; *scenarios* and *checks* count \
-all that was drawn and judged until then, in every dtype, the failing scenario included. \
+and judged like any other optimizer, by the scenarios that `check` draws, the dtypes in turn. \
+Killed: a scenario failed; *scenarios* and *checks* count all that was drawn and judged until \
+then, in every dtype, the failing scenario included. \
 Equivalent: the change has no effect, for the reason told. Survived: neither, which is a hole."""
 
 DETECTABILITY = """\
