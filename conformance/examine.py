@@ -148,6 +148,7 @@ class Examination:
             explainer.contract(check, scenario, where)
         for scenario, error, step, count in self.crashes.values():
             explainer.crash(scenario, error, step, count)
+        explainer.forgive(self.dtype)
         answers, findings = explainer.answers, explainer.findings
         # the variant that explains everything, when one does
         whole = next(iter(answers), None)
