@@ -42,6 +42,7 @@ soundness: $(VENV)/.installed
 power: $(VENV)/.installed
 	$(BIN)/optconform mutants --json reports/published/mutants.json --markdown reports/published/mutants.md
 	$(BIN)/optconform detectability --json reports/published/detectability.json --markdown reports/published/detectability.md
+	$(BIN)/python tests/power/bugs.py reports/published/bugs
 
 # an editable installation, for work on optconform itself
 dev: $(VENV)/.ready

@@ -4,7 +4,8 @@ The subject computes with ``hyper * (1 + delta)`` (``1 - delta`` where the domai
 shows everything else as it is; the judge believes ``hyper``.  Beside it stands what people do
 instead: ten steps of N(0, 1) gradients at the default hyperparameters, and
 ``torch.testing.assert_close`` with its default tolerances, on the parameters alone and on
-parameters and state.  ``delta`` runs over half powers of ten, by bisection.
+parameters and state, against the same program with the right value.  ``delta`` runs over half
+powers of ten, by bisection.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +28,8 @@ WIDTH, STEPS = 1000, 10
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The smallest delta that each of three tests catches; None where none does, up to 1."""
+    """The smallest delta that each of three tests catches; None where none does, up to 1, and 0
+    where the test fails what is right: ``assert_close`` takes no NaN for another."""
 
     spec: str
     dtype: str
@@ -74,9 +76,12 @@ def thresholds(name: str, dtype: str, drawing: Drawing) -> list[Threshold]:
 
 
 def smallest(caught: Callable[[float], bool]) -> float | None:
-    """The smallest half power of ten that is caught, when 1 is and larger ones are."""
+    """The smallest half power of ten that is caught, when 1 is and larger ones are; 0 when what is
+    right is caught as well."""
     if not caught(1.0):
         return None
+    if caught(0.0):
+        return 0.0
     low, high = 0, FINEST + 1  # caught, not caught
     while high - low > 1:
         middle = (low + high) // 2

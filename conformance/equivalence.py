@@ -37,7 +37,7 @@ from .expr import (
 from .interpreter import FIRST, Machine, rebuilt
 from .oracle.exact import BITS, evaluate
 from .spec import HyperSpec, Program, Spec, Value
-from .strategies import changes
+from .strategies import changes, steady
 
 RUNS, STEPS = 60, 5
 
@@ -144,6 +144,11 @@ def proof(original: Machine, mutant: Machine) -> str | None:
         return None
     what = "expression" if identical else "rational function"
     out = f"the same {what} in each of {len(found)} cases"
+    read = {n.name for n in map(original.graph.nodes.__getitem__, mutant.reachable())
+            if isinstance(n, Hyper)}  # fmt: skip
+    kept = [n for n in spec.hypers if FIRST + n in read and steady(spec, n)]
+    if kept:
+        out += f", {' and '.join(kept)} keeping one value in a run"
     if constant and not identical:
         out += f", where {' and '.join(constant)} never {'change' if constant[1:] else 'changes'}"
     return out
@@ -156,10 +161,11 @@ def _outputs(m: Machine, case: Case, constant: Sequence[str]) -> dict[str, Index
     started = constant
     if case.constants.get("t") == 1:
         started = tuple(m.inits)
-        for n in m.spec.hypers:
+        lr = graph.add(Hyper("lr"))
+        known[graph.add(Hyper("lr0"))] = rebuilt(graph, lr, dict(known))
+    for n in m.spec.hypers:
+        if case.constants.get("t") == 1 or steady(m.spec, n):
             known[graph.add(Hyper(FIRST + n))] = rebuilt(graph, graph.add(Hyper(n)), dict(known))
-        if "lr" in m.spec.hypers:
-            known[graph.add(Hyper("lr0"))] = rebuilt(graph, graph.add(Hyper("lr")), dict(known))
     known |= {graph.add(Input(n)): rebuilt(graph, m.inits[n], dict(known)) for n in started}
     outputs = m.settled(case.truths)
     return {n: rebuilt(graph, outputs[n], known) for n in ("p", *m.visible(case.truths))}

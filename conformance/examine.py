@@ -22,7 +22,7 @@ from .minimise import Focus
 from .oracle.scalars import Profile
 from .scenario import Group, Param, Recipe, Scenario, Step, to_json, with_company
 from .spec import Spec, Value
-from .strategies import look_at_each, scenarios
+from .strategies import drawn
 
 Emit = Callable[[dict[str, Any]], None]
 """Tells the outside what goes on, so that nothing is lost when the subject kills the process."""
@@ -148,6 +148,7 @@ class Examination:
             explainer.contract(check, scenario, where)
         for scenario, error, step, count in self.crashes.values():
             explainer.crash(scenario, error, step, count)
+        explainer.forgive(self.dtype)
         answers, findings = explainer.answers, explainer.findings
         # the variant that explains everything, when one does
         whole = next(iter(answers), None)
@@ -232,19 +233,17 @@ class Examination:
 
     def _draw(self) -> None:
         slow = self.implementation.slow
-        strategy = scenarios(
+        for scenario in drawn(
             self.spec,
             dtype=self.dtype,
+            examples=SLOW_EXAMPLES if slow else self.settings.examples,
+            seed=self.settings.seed,
             max_steps=self.settings.steps,
             fixed=self.fixed,
-            changeable=tuple(self.implementation.changeable(self.spec)),
+            changeable=self.implementation.changeable(self.spec),
             small=slow,
-        )
-
-        examples = SLOW_EXAMPLES if slow else self.settings.examples
-        look_at_each(
-            strategy, self._look, dtype=self.dtype, examples=examples, seed=self.settings.seed
-        )
+        ):
+            self._look(scenario)
 
     def _look(self, scenario: Scenario) -> None:
         self.emit({"event": "scenario", "scenario": to_json(scenario)})

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from .errors import SpecError
 from .formats import FORMATS
-from .lockstep import Block, Row, Trace, blocks, compared, free_judge, judge, program_of
+from .lockstep import (
+    Block,
+    Judged,
+    Row,
+    Trace,
+    blocks,
+    compared,
+    failing,
+    free_judge,
+    judge,
+    program_of,
+)
 from .oracle.judge import Steps, outcomes
 from .oracle.scalars import PROFILES, Profile
 from .spec import Spec, states_of
@@ -133,11 +144,19 @@ def own_profile(
     traces: Sequence[Trace], spec: Spec, claimed: Mapping[str, str]
 ) -> Iterator[Profile]:
     """The profiles, apart from the usual one, under which ``traces`` that the claimed variant fails
-    under the usual one follow it all the same."""
-    hypotheses = [tuple(spec.variant(claimed).items())]
-    refuted = list(zip(traces, _refuted(traces, spec, claimed, Profile()), strict=True))
+    under the usual one follow it all the same, with every element decided that failed."""
+    usual = [judge(t, spec, claimed, profile=Profile()) for t in traces]
+
+    def cleared(trace: Trace, before: list[Judged], profile: Profile) -> bool:
+        after = judge(trace, spec, claimed, profile=profile)
+        return not failing(after) and not any(
+            (j.failed & now.outputs[n].outcome.undecided).any()
+            for was, now in zip(before, after, strict=True)
+            for n, j in was.outputs.items()
+        )
+
     for profile in PROFILES[1:]:
-        if all(accepted(t, spec, hypotheses, profile, refuted=masks) for t, masks in refuted):
+        if all(cleared(t, before, profile) for t, before in zip(traces, usual, strict=True)):
             yield profile
 
 
@@ -194,8 +213,10 @@ def _refuted(
     decided from there on, by whatever variant.
     """
     judged = [judge(trace, spec, variant, profile=profile) for trace in traces]
-    every = [[{n: j.failed for n, j in part.outputs.items()} for part in parts] for parts in judged]
-    plain = [
+    every: list[list[Refuted]] = [
+        [{n: j.failed for n, j in part.outputs.items()} for part in parts] for parts in judged
+    ]
+    plain: list[list[Refuted]] = [
         [{n: mask & _finite(part.block) for n, mask in masks.items()} for part, masks in pairs]
         for pairs in (zip(p, m, strict=True) for p, m in zip(judged, every, strict=True))
     ]

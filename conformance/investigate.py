@@ -6,13 +6,13 @@ from typing import Any
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
 from .identify import UNEXPLAINED, Identification, identify, lattice
-from .implementation import Implementation, Unsupported, one_line
+from .implementation import Implementation, Unsupported
 from .lockstep import Trace, judge, run
 from .oracle.scalars import Profile
 from .render import equation_text
-from .scenario import Scenario, to_json
+from .scenario import to_json
 from .spec import Spec
-from .strategies import look_at_each, scenarios
+from .strategies import drawn
 
 
 def investigate(
@@ -42,28 +42,23 @@ def _traces(
     emit: Callable[[dict[str, Any]], None],
 ) -> list[Trace]:
     traces: list[Trace] = []
-    strategy = scenarios(
+    for scenario in drawn(
         spec,
         dtype="float32",
+        examples=SLOW_EXAMPLES if implementation.slow else settings.examples,
+        seed=settings.seed,
         max_steps=settings.steps,
         fixed={**implementation.fixed(spec), **settings.hyper},
-        changeable=tuple(implementation.changeable(spec)),
+        changeable=implementation.changeable(spec),
         small=implementation.slow,
-    )
-    failures: list[str] = []
-
-    def look(scenario: Scenario) -> None:
+    ):
         emit({"event": "scenario", "scenario": to_json(scenario)})
         try:
             trace = run(implementation, scenario, spec)
-        except Unsupported as e:
-            failures.append(one_line(e))
-            return
+        except Unsupported:
+            continue
         if trace.crash is None and trace.rows:
             traces.append(trace)
-
-    examples = SLOW_EXAMPLES if implementation.slow else settings.examples
-    look_at_each(strategy, look, dtype="float32", examples=examples, seed=settings.seed)
     return traces
 
 

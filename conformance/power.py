@@ -1,7 +1,7 @@
 """The power of the judge: how many small faults it finds, and how soon.
 
 Every mutant of a program is judged as ``check`` would: scenarios are drawn by the same strategy
-from the same seed, float32 first, then the other dtypes, and looked at until one fails.
+from the same seed, the first of each dtype, then the second of each, and looked at until one fails.
 
     killed       a scenario failed.  ``scenarios`` and ``checks`` count everything that was drawn
                  and judged until then, over all dtypes, the failing scenario included
@@ -22,9 +22,10 @@ import numpy as np
 from .equivalence import reason
 from .errors import SpecError
 from .formats import FORMATS
+from .identify import own_profile
 from .implementation import Implementation
 from .interpreter import Interpreted, Machine, machine
-from .lockstep import Judged, judge, run
+from .lockstep import Judged, Trace, failing, judge, run
 from .mutants import OPERATORS, Mutant, mutants
 from .oracle.scalars import Profile
 from .scenario import Scenario
@@ -89,8 +90,23 @@ def look(
     wrong = dict.fromkeys(
         name for part in judged for name, j in part.outputs.items() if j.failed.any()
     )
+    if wrong and _pardoned(trace, spec, variant):
+        wrong = {}
     wrong |= dict.fromkeys(name for name, *_ in trace.broken)
     return Look(", ".join(wrong), *_counts(judged))
+
+
+def _pardoned(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> bool:
+    """Whether ``check`` would take what it sees for a precision profile, and not for a fault."""
+    dtype = trace.scenario.dtype
+    coarse = "float64" if dtype == "float64" else "float32"
+    loosest = {
+        Profile(coarse, hypers, "wider", "flushed")
+        for hypers in ("exact", "exact" if dtype == "float64" else "float32")
+    }
+    if all(failing(judge(trace, spec, variant, profile=p)) for p in loosest):
+        return False  # then no milder one will do
+    return any(p.harmless(dtype) for p in own_profile([trace], spec, variant))
 
 
 def _counts(judged: Sequence[Judged]) -> tuple[int, int, float]:
@@ -121,11 +137,12 @@ class Trial:
         return machine(self.spec, dict(self.variant))
 
     def scenarios(self) -> Iterator[tuple[str, Scenario]]:
-        """All that is drawn, dtype by dtype."""
+        """All that is drawn, the dtypes in turn: they are judged side by side."""
         changeable = tuple(Interpreted(self.original, "").changeable(self.spec))
-        for dtype in self.drawing.dtypes:
-            for scenario in drawn(self.name, dtype, self.drawing, changeable):
-                yield dtype, scenario
+        dtypes = self.drawing.dtypes
+        columns = [drawn(self.name, dtype, self.drawing, changeable) for dtype in dtypes]
+        for row in zip(*columns, strict=True):
+            yield from zip(dtypes, row, strict=True)
 
     def control(self) -> tuple[str, int]:
         """The unchanged program, through everything: what failed, and how many checks decided."""

@@ -36,7 +36,7 @@ _USUAL: Mapping[str, Sequence[float]] = {
     "lr": (1e-2, 1e-2, 0.1, 1e-3, 0.5, 2.0**-7, 1.0, 0.0),
     "eps": (1e-8, 1e-2, 1e-2, 1e-3, 2.0**-10, 1.0, 1e-5, 0.0, 1e-300),
     "weight_decay": (0.0, 0.0, 0.1, 0.01, 1.0, 10.0, 0.5),
-    "momentum": (0.9, 0.9, 0.0, 0.5, 0.99, 0.25),
+    "momentum": (0.9, 0.9, 0.0, 0.5, 0.99, 0.25, 1.0),
     "dampening": (0.0, 0.0, 0.5, 0.1, 1.0),
     "lr_decay": (0.0, 1e-2, 0.5),
     "initial_accumulator_value": (0.0, 0.0, 0.1, 1.0),
@@ -103,7 +103,7 @@ def changes(spec: Spec, name: str, current: Mapping[str, Value]) -> list[Value]:
     starts from is not changed once it may have started; nor is the base of a power of t, since no
     paper says whether b**t is then a power of the last b or the product of all of them.
     """
-    if spec.hypers[name].domain is None or name in _initial(spec) | _compounded(spec):
+    if steady(spec, name):
         return []
 
     def truths(value: Value) -> list[bool]:
@@ -112,6 +112,11 @@ def changes(spec: Spec, name: str, current: Mapping[str, Value]) -> list[Value]:
 
     now = truths(current[name])
     return [v for v in usual(spec.hypers[name]) if v != current[name] and truths(v) == now]
+
+
+def steady(spec: Spec, name: str) -> bool:
+    """Whether a hyperparameter keeps its value in every scenario."""
+    return spec.hypers[name].is_flag or name in _initial(spec) | _compounded(spec)
 
 
 def _initial(spec: Spec) -> set[str]:
@@ -257,6 +262,47 @@ def scenarios(
             skipped = ((g, draw(st.integers(0, len(total[g].params) - 1))),)
         out.append(Step(skipped))
     return Scenario(spec.name, dtype, tuple(group_list), tuple(out))
+
+
+def drawn(
+    spec: Spec,
+    *,
+    dtype: str,
+    examples: int,
+    seed: int,
+    max_steps: int = 8,
+    fixed: Mapping[str, Value] | None = None,
+    changeable: Sequence[str] = ("lr", "weight_decay"),
+    small: bool = False,
+) -> Sequence[Scenario]:
+    """So many scenarios; the same ones for the same arguments, and drawn once for all the
+    implementations that are judged by them in one process."""
+    kept = tuple(sorted((fixed or {}).items()))
+    return _drawn(spec, dtype, examples, seed, max_steps, kept, tuple(changeable), small)
+
+
+@functools.lru_cache(maxsize=8)  # the dtypes of a spec, for the code paths of a library
+def _drawn(
+    spec: Spec,
+    dtype: str,
+    examples: int,
+    seed: int,
+    max_steps: int,
+    fixed: tuple[tuple[str, Value], ...],
+    changeable: tuple[str, ...],
+    small: bool,
+) -> Sequence[Scenario]:
+    found: list[Scenario] = []
+    strategy = scenarios(
+        spec,
+        dtype=dtype,
+        max_steps=max_steps,
+        fixed=dict(fixed),
+        changeable=changeable,
+        small=small,
+    )
+    look_at_each(strategy, found.append, dtype=dtype, examples=examples, seed=seed)
+    return found
 
 
 def look_at_each(

@@ -118,4 +118,4 @@ def detectability_table(data: Data) -> str:
 
 
 def _delta(x: float | None) -> str:
-    return "never" if x is None else f"{x:.1g}" if x != 1 else "1"
+    return "never" if x is None else f"{x:.1g}"

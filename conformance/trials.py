@@ -23,17 +23,19 @@ from .tables import by_lines, detectability_table, label, mutants_table
 
 MUTANTS = """\
 Each mutant is the equations of a spec with one thing changed, run in the arithmetic of the dtype \
-and judged like any other optimizer, by scenarios drawn as `check` draws them: those of float32 \
-first, then those of the other dtypes. Killed: a scenario failed; *scenarios* and *checks* count \
-all that was drawn and judged until then, in every dtype, the failing scenario included. \
+and judged like any other optimizer, by the scenarios that `check` draws, the dtypes in turn. \
+Killed: a scenario failed; *scenarios* and *checks* count all that was drawn and judged until \
+then, in every dtype, the failing scenario included. \
 Equivalent: the change has no effect, for the reason told. Survived: neither, which is a hole."""
 
 DETECTABILITY = """\
 The smallest relative error of a hyperparameter that is caught, to half a power of ten. \
 *optconform*: the scenarios that `check` draws. *p*, *p and state*: `torch.testing.assert_close` \
 with its default tolerances after ten steps of N(0, 1) gradients on 1000 elements at the default \
-hyperparameters, on the parameters alone and with the state. *never*: not even an error of 1, \
-which where the default is 0 is no error."""
+hyperparameters, on the parameters alone and with the state. It compares with the same program, \
+so no rounding comes between: its best case, where optconform admits every faithful program. \
+*never*: not even an error of 1, which where the default is 0 is no error. *0*: what is right \
+fails as well, for it holds a NaN."""
 
 Unit = tuple[Any, ...]
 

@@ -253,13 +253,30 @@ def contracts(result: Json) -> dict[str, list[str]]:
     return {status: names for status, names in by_status.items() if names}
 
 
+USUAL = {
+    "scalars": "float64",
+    "hypers": "exact",
+    "memory": "shown",
+    "subnormals": "kept",
+    "rounding": "nearest",
+}
+
+
+def unusual(profile: object) -> dict[str, object]:
+    """What is special about a precision profile."""
+    return {k: v for k, v in as_map(profile).items() if USUAL.get(k) != v}
+
+
 def notes(result: Json) -> list[str]:
     """What a matrix cell says below its verdict."""
     said = []
     if result.get("mode") not in (None, "lockstep"):
         said.append(text(result["mode"]))
+    profile = pairs(unusual(result.get("profile")))
     if result["verdict"] == "variant":
-        said += filter(None, [pairs(result.get("variant")) or pairs(result.get("profile"))])
+        said += filter(None, [pairs(result.get("variant")) or profile])
+    elif result["verdict"] == "conforms" and profile:
+        said.append(profile)
     if found := len(as_maps(result.get("findings"))):
         said.append("1 finding" if found == 1 else f"{count(found)} findings")
     checks = as_map(result.get("checks"))

@@ -243,7 +243,8 @@ def test_a_wrong_control_is_told(
 
 def test_bisection_finds_the_smallest() -> None:
     assert smallest(lambda d: d >= 3e-5) == pytest.approx(10**-4.5)
-    assert smallest(lambda d: True) == pytest.approx(1e-17)
+    assert smallest(lambda d: d > 0) == pytest.approx(1e-17)
+    assert smallest(lambda d: True) == 0.0
     assert smallest(lambda d: False) is None
     assert smallest(lambda d: d == 1.0) == 1.0
 
