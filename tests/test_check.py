@@ -58,8 +58,8 @@ FAITHFUL = (
 )  # fmt: skip
 
 ODD = (
-    "WideNames", "Master", "Master64", "Compensated", "SumsForMeans", "CorrectedMoments",
-    "RunningPowers", "Flattened", "InNumpy", "Stochastic",
+    "WideNames", "Master", "Master64", "Compensated", "CorrectedMoments", "RunningPowers",
+    "Flattened", "InNumpy", "Stochastic",
 )  # fmt: skip
 """Faithful with a memory or a rounding of their own."""
 

@@ -79,24 +79,6 @@ class Compensated(Remembering):
         lost.copy_(update - (p - before))
 
 
-class SumsForMeans(Adam):
-    """m / (1 - beta1) and v / (1 - beta2), under other names."""
-
-    names = ("m_sum", "v_sum", "v_sum_max")
-
-    def one(self, p, g, s, o):
-        m, v, v_max = (self.held(s, name, p, o) for name in self.names)
-        beta1, beta2 = o["betas"]
-        g = g + o["weight_decay"] * p
-        m.mul_(beta1).add_(g)
-        v.mul_(beta2).addcmul_(g, g)
-        if o["amsgrad"]:
-            v = torch.maximum(v_max, v, out=v_max)
-        scale1 = (1 - beta1) / (1 - beta1 ** s["step"])
-        scale2 = (1 - beta2) / (1 - beta2 ** s["step"])
-        p.sub_(o["lr"] * (m * scale1) / ((v * scale2).sqrt() + o["eps"]))
-
-
 class CorrectedMoments(Adam):
     """Remembers m_hat and v_hat, and takes the correction back before each step."""
 
