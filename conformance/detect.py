@@ -17,7 +17,7 @@ from .implementation import Floats
 from .interpreter import Interpreted, Machine, machine
 from .lockstep import run
 from .mutants import perturbed, substituted
-from .power import Drawing, drawn, look
+from .power import Drawing, look, scenarios_of
 from .scenario import Group, Param, Recipe, Scenario, Step
 from .spec import HyperSpec, Spec
 from .spec_file import load
@@ -44,8 +44,7 @@ def thresholds(name: str, dtype: str, drawing: Drawing) -> list[Threshold]:
     """For every hyperparameter of a spec that is a number."""
     spec = load(name)
     original = machine(spec, {})
-    changeable = tuple(Interpreted(original, "").changeable(spec))
-    scenarios = drawn(name, dtype, drawing, changeable)
+    scenarios = scenarios_of(spec, original, dtype, drawing)
     plain = _plain(spec, dtype, drawing.seed)
     expected = _outcome(original, plain, spec)
     found = []

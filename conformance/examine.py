@@ -1,6 +1,7 @@
 """One cell of a report: an implementation, a spec and a dtype, from drawn scenarios to a result."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +15,12 @@ from .coverage import Separation, regimes
 from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
-from .identify import UNEXPLAINED, Identification, own_profile
+from .identify import UNEXPLAINED, Identification, own_profiles
 from .implementation import Implementation, Unsupported, one_line
 from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
-from .oracle.scalars import Profile
+from .oracle.scalars import PROFILES, Profile
 from .scenario import Group, Param, Recipe, Scenario, Step, to_json, with_company
 from .spec import Spec, Value
 from .strategies import drawn
@@ -148,7 +149,6 @@ class Examination:
             explainer.contract(check, scenario, where)
         for scenario, error, step, count in self.crashes.values():
             explainer.crash(scenario, error, step, count)
-        explainer.forgive(self.dtype)
         answers, findings = explainer.answers, explainer.findings
         # the variant that explains everything, when one does
         whole = next(iter(answers), None)
@@ -170,16 +170,18 @@ class Examination:
         return sorted(kept.values(), key=lambda t: sum(len(r) for r in t.rows.values()))
 
     def _own_profile(self) -> Profile:
-        """The precision profile that the subject is judged by: the usual one, unless it fails by
-        that and not by another that keeps the precision of its tensors."""
-        traces = self._failing_traces()
-        if not traces:
-            return Profile()
+        """The precision profile that the subject is judged by: the usual one, unless another that
+        keeps the precision of its tensors clears whole classes of failures; then the one that
+        clears most of them."""
+        cleared: Counter[Profile] = Counter()
         self.emit({"event": "phase", "phase": "identifying"})
-        for profile in own_profile(traces, self.spec, self.claimed):
-            if profile.harmless(self.dtype) or self._random(traces[0]):
-                return profile
-        return Profile()
+        for kept in self.failing.values():
+            traces = [t for _, t in kept]
+            for profile in own_profiles(traces, self.spec, self.claimed) if traces else ():
+                if profile.rounding == "nearest" or self._random(traces[0]):
+                    cleared[profile] += 1
+        most = max(cleared.values(), default=0)
+        return next((p for p in PROFILES if cleared[p] == most > 0), Profile())
 
     def _random(self, trace: Trace) -> bool:
         """Whether a parameter ahead of the others, which draws its own random numbers, changes

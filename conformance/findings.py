@@ -75,18 +75,6 @@ class Explainer:
         self.answers: list[Identification] = []
         self._known: list[tuple[Key, Identification, dict[str, Any]]] = []
 
-    def forgive(self, dtype: str) -> None:
-        """Drop what a harmless precision profile explains, beside findings that none explains."""
-        harmless = [
-            (answer, finding)
-            for _, answer, finding in self._known
-            if answer.variant == self.claimed and answer.profile.harmless(dtype)
-        ]
-        if len(harmless) < len(self.findings):
-            dropped = {id(x) for pair in harmless for x in pair}
-            self.answers = [a for a in self.answers if id(a) not in dropped]
-            self.findings = [f for f in self.findings if id(f) not in dropped]
-
     # ---- numeric -----------------------------------------------------------------------------
 
     def numeric(

@@ -22,16 +22,16 @@ import numpy as np
 from .equivalence import reason
 from .errors import SpecError
 from .formats import FORMATS
-from .identify import own_profile
+from .identify import NUMBERS, own_profiles
 from .implementation import Implementation
 from .interpreter import Interpreted, Machine, machine
-from .lockstep import Judged, Trace, failing, judge, run
+from .lockstep import Judged, Trace, judge, run
 from .mutants import OPERATORS, Mutant, mutants
 from .oracle.scalars import Profile
 from .scenario import Scenario
 from .spec import Spec
 from .spec_file import load
-from .strategies import look_at_each, scenarios
+from .strategies import drawn
 
 VERDICTS = ("killed", "equivalent", "survived")
 
@@ -70,13 +70,16 @@ class Look:
     nearest: float
 
 
-@functools.lru_cache(maxsize=4)
-def drawn(name: str, dtype: str, drawing: Drawing, changeable: tuple[str, ...]) -> list[Scenario]:
-    """The scenarios that ``check`` draws for a spec and a dtype."""
-    found: list[Scenario] = []
-    strategy = scenarios(load(name), dtype=dtype, max_steps=drawing.steps, changeable=changeable)
-    look_at_each(strategy, found.append, dtype=dtype, examples=drawing.examples, seed=drawing.seed)
-    return found
+def scenarios_of(spec: Spec, original: Machine, dtype: str, drawing: Drawing) -> Sequence[Scenario]:
+    """The scenarios that ``check`` draws for a program of equations."""
+    return drawn(
+        spec,
+        dtype=dtype,
+        examples=drawing.examples,
+        seed=drawing.seed,
+        max_steps=drawing.steps,
+        changeable=Interpreted(original, "").changeable(spec),
+    )
 
 
 def look(
@@ -90,23 +93,15 @@ def look(
     wrong = dict.fromkeys(
         name for part in judged for name, j in part.outputs.items() if j.failed.any()
     )
-    if wrong and _pardoned(trace, spec, variant):
+    if wrong and pardoned(trace, spec, variant):
         wrong = {}
     wrong |= dict.fromkeys(name for name, *_ in trace.broken)
     return Look(", ".join(wrong), *_counts(judged))
 
 
-def _pardoned(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> bool:
+def pardoned(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> bool:
     """Whether ``check`` would take what it sees for a precision profile, and not for a fault."""
-    dtype = trace.scenario.dtype
-    coarse = "float64" if dtype == "float64" else "float32"
-    loosest = {
-        Profile(coarse, hypers, "wider", "flushed")
-        for hypers in ("exact", "exact" if dtype == "float64" else "float32")
-    }
-    if all(failing(judge(trace, spec, variant, profile=p)) for p in loosest):
-        return False  # then no milder one will do
-    return any(p.harmless(dtype) for p in own_profile([trace], spec, variant))
+    return any(p.rounding == "nearest" for p in own_profiles([trace], spec, variant))
 
 
 def _counts(judged: Sequence[Judged]) -> tuple[int, int, float]:
@@ -138,9 +133,8 @@ class Trial:
 
     def scenarios(self) -> Iterator[tuple[str, Scenario]]:
         """All that is drawn, the dtypes in turn: they are judged side by side."""
-        changeable = tuple(Interpreted(self.original, "").changeable(self.spec))
         dtypes = self.drawing.dtypes
-        columns = [drawn(self.name, dtype, self.drawing, changeable) for dtype in dtypes]
+        columns = [scenarios_of(self.spec, self.original, d, self.drawing) for d in dtypes]
         for row in zip(*columns, strict=True):
             yield from zip(dtypes, row, strict=True)
 
@@ -182,7 +176,7 @@ def deviations(spec: Spec) -> list[dict[str, str]]:
     for axis in spec.axes.values():
         values = [v for v in axis.choices if v != axis.default]
         if axis.number is not None:
-            values.append("0.1")
+            values += NUMBERS
         for value in values:
             wanted = {axis.name: value}
             for other, allowed in spec.choice(axis.name, value).needs.items():

@@ -46,9 +46,11 @@ def values(params: list[Any]) -> list[Any]:
 
 
 def same(xs: list[Any], ys: list[Any]) -> bool:
-    """Whether tensors hold the same bits, NaN being NaN."""
+    """Whether tensors hold the same numbers, NaN being NaN."""
     pairs = zip(xs, ys, strict=True)
-    return all(torch.allclose(x, y, rtol=0, atol=0, equal_nan=True) for x, y in pairs)
+    return all(
+        x.shape == y.shape and bool(((x == y) | (x.isnan() & y.isnan())).all()) for x, y in pairs
+    )
 
 
 HELPERS = (NotOffered, parameters, gradient, train, values, same)

@@ -149,7 +149,7 @@ def caught_by_assert_close(case: Case) -> bool:
                 for p, g in zip(params, row, strict=True):
                     p.grad = g.clone()
                 optimizer.step()
-        except Exception:
+        except Exception:  # a test that raises fails: the bug is caught
             return True
         ends.append([p.detach() for p in params])
     try:
