@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from . import explain
 from .explain import Diagnosis, diagnoses
 from .identify import UNEXPLAINED, Identification, accepted, identify
@@ -104,7 +106,7 @@ class Explainer:
         least = failure_key(d, small)
         traces = [t for _, t in kept]
         for other, answer, finding in self._known:
-            if other == least and self._explains(answer, [trace, *traces]):
+            if other == least and self._covers(answer, least, trace, traces):
                 finding["occurrences"] += occurrences
                 return
         lent = explain.borrowed(trace, self.spec, self.claimed, self.profile) if d.group else None
@@ -159,6 +161,25 @@ class Explainer:
             return True
         variant = tuple(self.spec.variant(answer.variant).items())
         return all(accepted(t, self.spec, [variant], answer.profile) for t in traces)
+
+    def _covers(
+        self, answer: Identification, key: Key, smallest: Trace, traces: Sequence[Trace]
+    ) -> bool:
+        """Whether a known explanation leaves nothing of a class; what ``traces`` show besides is
+        another's."""
+        if answer.variant is None:
+            return True
+        if not self._explains(answer, [smallest]):
+            return False
+        name, seen, _ = key
+        for trace in traces:
+            for part in judge(trace, self.spec, answer.variant, profile=answer.profile):
+                failed = part.outputs[name].failed
+                finite = np.isfinite(part.block.steps.observed[name])
+                alike = {"finite": failed & finite, "non-finite": failed & ~finite}
+                if alike.get(seen, failed).any():
+                    return False
+        return True
 
     def _identified(self, kept: Sequence[tuple[int, Trace]], smallest: Trace) -> Identification:
         """What explains a class of failures; from the smallest trace alone only if unambiguous."""
