@@ -174,11 +174,12 @@ class Explainer:
         name, seen, _ = key
         for trace in traces:
             for part in judge(trace, self.spec, answer.variant, profile=answer.profile):
-                failed = part.outputs[name].failed
-                finite = np.isfinite(part.block.steps.observed[name])
-                alike = {"finite": failed & finite, "non-finite": failed & ~finite}
-                if alike.get(seen, failed).any():
-                    return False
+                for output in [name] if name in part.outputs else part.outputs:
+                    failed = part.outputs[output].failed
+                    finite = np.isfinite(part.block.steps.observed[output])
+                    alike = {"finite": failed & finite, "non-finite": failed & ~finite}
+                    if alike.get(seen, failed).any():
+                        return False
         return True
 
     def _identified(self, kept: Sequence[tuple[int, Trace]], smallest: Trace) -> Identification:
