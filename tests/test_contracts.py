@@ -46,7 +46,7 @@ BREAKS = {
     "AnyEps": "refusals",
     "HalfDoneSparse": "sparse-refusal",
     "ComplexIsReal": "complex",
-    "SparseDoubled": "sparse",
+    "SparseRounded": "sparse",
     "LrTensorRounded": "lr-tensor",
     "LrTensorWritten": "lr-tensor",
     "OneDtype": "mixed-dtypes",
@@ -59,9 +59,14 @@ BREAKS = {
     "SharesState": "load-state",
     "PicklesNoTime": "pickle",
     "CopyShares": "deepcopy",
+    "EntriesSquared": "sparse-twice",
+    "ListsOnly": "iterables",
+    "AnotherDefault": "defaults",
+    "WritesGroups": "groups-copied",
+    "OwnOption": "drop-in",
 }
 
-SPECS = {"Momentum": "sgd", "KeepsGradient": "sgd", "SparseDoubled": "sgd"}
+SPECS = {"Momentum": "sgd", "KeepsGradient": "sgd", "SparseRounded": "sgd"}
 DTYPES = {"NarrowTime": "bfloat16", "OneDtype": "float64"}  # float32 shows the others
 
 
@@ -90,7 +95,7 @@ def test_exactly_the_broken_contract_is_found(name: str) -> None:
     assert [n for n, s in statuses.items() if s == "broken"] == [BREAKS[name]]
     (finding,) = findings
     assert finding["check"] == BREAKS[name]
-    assert finding["kind"] in ("contract", "refusal", "crash")
+    assert finding["kind"] in ("contract", "refusal", "signature", "crash")
     assert "\n" not in finding["summary"]
     assert json.dumps(finding["scenario"])
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..implementation import Implementation
+from ..scenario import Param
 from ..spec import Hypers, Spec
 
 if TYPE_CHECKING:
@@ -57,13 +58,15 @@ class Script:
 class Variation:
     """The implementation under other circumstances.
 
-    It may refuse them.  ``hyper`` is what the scenarios set; with ``flags`` each flag is tried.
+    It may refuse them.  ``hyper`` is what the scenarios set, ``params`` what they train if that
+    matters; with ``flags`` each flag is tried.
     """
 
     name: str
     sentence: str
     implementation: Implementation
     hyper: Hypers
+    params: Sequence[Param] = ()
     flags: bool = False
     any_profile: bool = False  # the precision of the scalars is part of the circumstances
     claimed: bool = False  # then it may refuse only clearly: see REFUSALS in phase.py

@@ -1,6 +1,7 @@
 """The contract phase of an examination: every contract once, each with a status and perhaps a
 finding."""
 
+import dis
 import traceback
 from collections.abc import Collection
 from dataclasses import replace
@@ -187,8 +188,9 @@ def _variation(contract: Variation, bench: Bench) -> Finding | None:
     refused: BaseException | None = None
     flags = bench.flags if contract.flags else []
     for hyper in (given, *({**given, flag: True} for flag in flags)):
-        some = [param(1, 6, grad="normal"), param(2, 16)]
-        plain = bench.scenario(some, [param(3, 4)], hyper=hyper)
+        usual = [[param(1, 6, grad="normal"), param(2, 16)], [param(3, 4)]]
+        groups = [contract.params] if contract.params else usual
+        plain = bench.scenario(*groups, hyper=hyper)
         if not bench.spec.admissible(plain.groups[0].hyper):
             continue
         if not bench.right(plain):
@@ -198,7 +200,7 @@ def _variation(contract: Variation, bench: Bench) -> Finding | None:
         except Raised as e:
             refused = e.trace.crash
             # a claim may be denied clearly and at once; what is not claimed, in any way
-            if contract.claimed and not (isinstance(refused, REFUSALS) and e.trace.crash_step <= 0):
+            if contract.claimed and not (_is_refusal(refused) and e.trace.crash_step <= 0):
                 raise
             continue
         held = True
@@ -213,10 +215,21 @@ def _variation(contract: Variation, bench: Bench) -> Finding | None:
     return None
 
 
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether Python code says no, and not an operation that came upon something unfit."""
+    if not isinstance(error, REFUSALS):
+        return False
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return at is not None and dis.opname[at.tb_frame.f_code.co_code[at.tb_lasti]] == "RAISE_VARARGS"
+
+
 def _smaller(contract: Variation, bench: Bench, plain: Scenario) -> tuple[Scenario, str]:
     """One parameter and as few steps as will do."""
     hyper = plain.groups[0].hyper
-    tried = [bench.scenario([param(1, 2, grad="normal")], steps=n, hyper=hyper) for n in (1, 2, 3)]
+    one = contract.params[:1] or [param(1, 2, grad="normal")]
+    tried = [bench.scenario(one, steps=n, hyper=hyper) for n in (1, 2, 3)]
     for scenario in (*tried, plain):
         try:
             trace = bench.run(scenario, by=contract.implementation)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import warnings
 from typing import Any
 
@@ -24,6 +26,8 @@ def closure_is_called_once(make: Any) -> None:
     params = parameters(make)
     optimizer = make(params)
     if "closure" not in inspect.signature(optimizer.step).parameters:
+        said = getattr(optimizer.step, "__doc__", None) or ""
+        assert "closure" not in said.lower(), "step documents a closure, and takes none"
         raise NotOffered("its step takes no closure")
     calls = []
 
@@ -199,6 +203,61 @@ def duplicates_are_noticed(make: Any) -> None:
     assert warned, "a parameter twice in one group was taken without a word"
 
 
+def iterables_are_taken(make: Any) -> None:
+    """a generator, as model.parameters() is one, is as good as a list; a group's set is refused"""
+    listed, generated = parameters(make), parameters(make)
+    optimizer = make(listed)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise NotOffered("it is no torch.optim.Optimizer")
+    train(optimizer, listed, 1, 2)
+    try:
+        optimizer = make(p for p in generated)
+    except Exception as e:
+        raise AssertionError(
+            f"parameters given as a generator, as by model.parameters(): {type(e).__name__}: {e}"
+        ) from None
+    train(optimizer, generated, 1, 2)
+    assert same(values(generated), values(listed)), (
+        "given as a generator, as by model.parameters(), the parameters end at "
+        f"{[x.tolist() for x in values(generated)]}, as a list at "
+        f"{[x.tolist() for x in values(listed)]}"
+    )
+    try:
+        make([{"params": set(parameters(make))}])
+    except (TypeError, ValueError):
+        return
+    raise AssertionError("a set of parameters, which has no order to save them by, is taken")
+
+
+def documented_defaults_are_true(make: Any) -> None:
+    """an option's default is the one that the docstring gives"""
+    subject = make.subject
+    said = " ".join([subject.__doc__ or "", getattr(subject.__init__, "__doc__", None) or ""])
+    actual = inspect.signature(subject).parameters
+    for name, text in re.findall(
+        r"(\w+)\s*\([^()]*\):[^:]*?\(default: ([^()]+|\([^()]+\))\)", said
+    ):
+        try:
+            documented = ast.literal_eval(text.strip().strip("`"))
+        except (SyntaxError, ValueError):
+            continue
+        if name in make.options and name in actual:
+            default = actual[name].default
+            assert default == documented, (
+                f"by the docstring {name} is {documented!r} by default, and it is {default!r}"
+            )
+
+
+def groups_are_copied(make: Any) -> None:
+    """the caller's dictionaries of a parameter group are left as they were"""
+    p, q = parameters(make, (2,), (3,))
+    first, second = {"params": [p]}, {"params": [q]}
+    optimizer = make([first])
+    optimizer.add_param_group(second)
+    assert list(first) == ["params"], f"the constructor wrote {list(first)[1:]} into its argument"
+    assert list(second) == ["params"], f"add_param_group wrote {list(second)[1:]} into its argument"
+
+
 def two_side_by_side(make: Any) -> None:
     """two optimizers that step in turn move their parameters as each would alone"""
     alone = parameters(make)
@@ -255,6 +314,9 @@ CHECKS = (
     Check("zero-grad", zero_grad_clears),
     Check("scheduler", schedulers_drive_it, exact=True),
     Check("duplicates", duplicates_are_noticed),
+    Check("iterables", iterables_are_taken, exact=True),
+    Check("defaults", documented_defaults_are_true, kind="signature"),
+    Check("groups-copied", groups_are_copied, claim="copies"),
     Check("two-live", two_side_by_side, exact=True),
     Check("refusals", invalid_options_are_refused, claim="refusals", kind="refusal"),
     Check("sparse-refusal", sparse_gradients_are_refused_whole, claim="sparse", kind="refusal"),

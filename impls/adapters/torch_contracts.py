@@ -23,7 +23,8 @@ from optconform.contracts.contract import NotApplicable, Script, Variation
 from optconform.formats import FORMATS
 from optconform.impls.adapters import torch_checks, torch_checks_saved, torch_checks_step
 from optconform.impls.adapters.torch_checks import Check, NotOffered
-from optconform.impls.adapters.torch_repro import prelude
+from optconform.impls.adapters.torch_repro import SPARSE, prelude
+from optconform.scenario import Param, Recipe
 from optconform.spec import Hypers, Spec
 
 if TYPE_CHECKING:
@@ -37,12 +38,23 @@ CHECKS: Mapping[ModuleType, Sequence[Check]] = {
 GUISES = {
     "complex": "a complex parameter moves as the pair of its real and imaginary parts",
     "sparse": "a sparse gradient moves the parameter as the same dense gradient does",
+    "sparse-twice": "a sparse gradient that lists an index twice counts as the sum",
     "lr-tensor": "an lr that is a tensor acts as the same number",
     "mixed-dtypes": "beside a parameter of another dtype in its group, each moves as alone",
 }
 """Variations: the session is the same but for what :class:`TorchSession` does in this guise."""
 
+BELOW_ONE = ("momentum", "dampening", "alpha", "rho", "beta1", "beta2")
+
 CLAIMED_GUISES = ("complex", "sparse")
+
+SUMMED = Param(
+    (4,),
+    Recipe("zeros"),
+    Recipe("values", values=((1, -2, 0, 0.5), (0.5, 0, 4, -1), (-1, 1, 1, 0))),
+)
+"""With hyperparameters that are powers of two as well, entries can be added up one by one: what is
+linear in them stays exact, and has nothing to round."""
 
 SENTENCES = {c.name: c.sentence for some in CHECKS.values() for c in some} | GUISES
 
@@ -53,7 +65,7 @@ NEWER = (
 """Options that were added to torch's classes in the course of time: older checkpoints lack them."""
 
 TORCH_REFUSES: Mapping[str, Sequence[Any]] = {
-    "lr": (-1.0,),
+    "lr": (-1.0, torch.tensor([0.1, 0.2])),
     "eps": (-1.0,),
     "weight_decay": (-1.0,),
     "momentum": (-1.0,),
@@ -127,6 +139,7 @@ class Make:
         self.options = sorted(set(impl.keywords(hyper)))
         self.paths = _paths(accepted)
         self.newer = list(NEWER)
+        self.promises_old = "old checkpoints" in said
         self.refuses = [(n, bad) for n, bad in refused if n in accepted]
         self.large_steps = [255, 2047, 100_001]
         if "counts for ever" in said:
@@ -137,13 +150,16 @@ class Make:
 
     def attributes(self, source: str) -> list[str]:
         """The lines that give a script's ``make`` what its check reads."""
-        names = [n for n in vars(self) if n not in ("subject", "usual") and f"make.{n}" in source]
-        return [f"make.{n} = {_literal(getattr(self, n))}" for n in names]
+        names = [n for n in vars(self) if n != "usual" and f"make.{n}" in source]
+        return [
+            f"make.{n} = {'subject_class' if n == 'subject' else _literal(getattr(self, n))}"
+            for n in names
+        ]
 
 
 def _literal(value: Any) -> str:
     """A value as source; NaN and infinities have no literal."""
-    text = repr(value)
+    text = repr(value).replace("tensor(", "torch.tensor(")
     return text if not {"nan", "inf"} & set(_words(text)) else _spelled(text)
 
 
@@ -200,8 +216,10 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
     for guise, sentence in GUISES.items():
         claim = guise if guise in CLAIMED_GUISES else ""
         off: dict[str, Any] = {}
-        if guise == "sparse":  # decay and sparse gradients do not go together, as documented
+        if guise in SPARSE:  # decay and sparse gradients do not go together, as documented
             off = {n: 0.0 for n in ("weight_decay",) if n in spec.hypers}
+        if guise == "sparse-twice":
+            off |= {n: 0.5 for n in BELOW_ONE if n in spec.hypers} | {"lr": 0.125}
         if guise == "lr-tensor":  # no rounding of the tensor itself
             off = {"lr": 0.125}
         made.append(
@@ -210,6 +228,7 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
                 sentence,
                 replace(impl, guise=guise),
                 off,
+                params=[SUMMED] if guise == "sparse-twice" else (),
                 flags=bool(claim),
                 any_profile=guise == "lr-tensor",
                 claimed=bool(claim),
@@ -243,7 +262,9 @@ def _script(impl: TorchLike, check: Check, make: Make) -> str:
         if f"{helper.__name__}(" in wanted:
             helpers.insert(0, inspect.getsource(helper))
             wanted += helpers[0]
-    modules = [m for m in ("copy", "inspect", "io", "pickle", "warnings") if f"{m}." in wanted]
+    modules = [
+        m for m in ("ast", "copy", "inspect", "io", "pickle", "re", "warnings") if f"{m}." in wanted
+    ]
     usual = _literal(make.usual)
     parts = [
         "from __future__ import annotations\n",

@@ -21,7 +21,7 @@ from optconform.formats import FORMATS
 from optconform.implementation import Implementation, Session, Unsupported
 from optconform.impls import reference
 from optconform.impls.adapters.torch_contracts import contracts
-from optconform.impls.adapters.torch_repro import other_dtype, script
+from optconform.impls.adapters.torch_repro import SPARSE, other_dtype, script
 from optconform.scenario import Group, Param, Scenario, initial
 from optconform.spec import Hypers, Spec, Value
 
@@ -210,8 +210,8 @@ class TorchSession:
             for p, x, g in zip(params, tensors, grads, strict=True):
                 layout = "strided" if p.layout == "grad-strided" else p.layout
                 x.grad = None if g is None else self._tensor(g, p, layout)
-                if self.guise == "sparse" and x.grad is not None:
-                    x.grad = x.grad.to_sparse()
+                if self.guise in SPARSE and x.grad is not None:
+                    x.grad = SPARSE[self.guise](x.grad)
         self.count += 1
         # what a subject draws, it draws again in a rerun; torch.manual_seed would take 1 ms
         torch.default_generator.manual_seed(self.count)

@@ -1,8 +1,11 @@
 """Repro scripts for torch-like optimizers: they run with the library alone."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from optconform.formats import FORMATS
 from optconform.scenario import (
@@ -33,11 +36,31 @@ def show(name, p):
 """.splitlines()
 
 
+def sparse(dense: torch.Tensor) -> torch.Tensor:
+    return dense.to_sparse()
+
+
+def in_halves(dense: torch.Tensor) -> torch.Tensor:
+    """The same as a sparse tensor that lists every index twice, each time with half the value."""
+    once = dense.to_sparse()
+    half = once.values() / 2
+    twice = torch.cat([once.indices()] * 2, dim=1)
+    return torch.sparse_coo_tensor(
+        twice, torch.cat([half, once.values() - half]), dense.shape, check_invariants=False
+    )
+
+
+SPARSE = {"sparse": sparse, "sparse-twice": in_halves}
+"""How the gradient of each guise is made of the dense one."""
+
+
 def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
     """A Python script that replays ``scenario`` and prints every tensor after every step."""
     fmt = FORMATS[scenario.dtype]
     out = prelude(impl, "make")
     out += ["", f"dtype = torch.{scenario.dtype}", "", *SHOW]
+    if impl.guise in SPARSE:
+        out += [*inspect.getsource(SPARSE[impl.guise]).splitlines(), ""]
     grad_needed = not impl.options.get("differentiable")
     every: list[Param] = []
     groups: list[str] = []
@@ -156,8 +179,8 @@ def other_dtype(dtype: str) -> str:
 def _guised(impl: "TorchLike", text: str, *, gradient: bool = False) -> str:
     if impl.guise == "complex":
         return f"torch.view_as_complex({text}.reshape(-1, 2))"
-    if impl.guise == "sparse" and gradient:
-        return f"{text}.to_sparse()"
+    if impl.guise in SPARSE and gradient:
+        return f"{SPARSE[impl.guise].__name__}({text})"
     return text
 
 

@@ -8,7 +8,7 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/47594"
-NEEDS = "parameters given as a generator"
+CHECK = "iterables"
 
 
 class Adam(_frame.Adam):

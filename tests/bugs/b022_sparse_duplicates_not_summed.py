@@ -9,7 +9,7 @@ import torch
 
 SPEC = "adagrad"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/1545"
-NEEDS = "sparse gradients with an index twice, asked of every class"
+CHECK = "sparse-twice"
 
 
 class Adagrad(_frame.Adagrad):

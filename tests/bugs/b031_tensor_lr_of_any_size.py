@@ -4,15 +4,17 @@ Seen in: PyTorch, Adam with a tensor as lr, 2.5,
 https://github.com/pytorch/pytorch/issues/145461
 """
 
-import _frame
 import torch
+
+from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/145461"
-NEEDS = "a tensor lr of several elements among the refusals"
+CHECK = "refusals"
 
 
-class Adam(_frame.Adam):
-    def check(self, o):
-        lr = torch.as_tensor(o["lr"]).flatten()[0].item()  # mistake: the other elements
-        super().check({**o, "lr": lr})
+class Adam(reference.Adam):
+    def _check(self, options):
+        lr = options["lr"]
+        first = lr.flatten()[0].item() if torch.is_tensor(lr) else lr  # mistake: the others
+        super()._check({**options, "lr": first})

@@ -8,9 +8,9 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/pull/6031"
-NEEDS = "a set of parameters among the refusals"
+CHECK = "iterables"
 
 
 class Adam(_frame.Adam):
-    def given(self, params):
-        return list(params)  # mistake: a set has no order
+    def add_param_group(self, group):
+        super().add_param_group({**group, "params": list(group["params"])})  # mistake: of a set

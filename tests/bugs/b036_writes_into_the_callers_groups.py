@@ -4,15 +4,16 @@ Seen in: PyTorch, Optimizer, 2021,
 https://github.com/pytorch/pytorch/issues/51794
 """
 
-import _frame
 import torch
+
+from optconform.impls import reference
 
 SPEC = "adam"
 REFERENCE = "https://github.com/pytorch/pytorch/issues/51794"
-NEEDS = "the caller's groups left as they are"
+CHECK = "groups-copied"
 
 
-class Adam(_frame.Adam):
+class Adam(reference.Adam):
     def add_param_group(self, group):
-        self.check({**self.defaults, **group})
+        self._check({**self.defaults, **group})
         torch.optim.Optimizer.add_param_group(self, group)  # mistake: no copy

@@ -9,10 +9,12 @@ import torch
 
 SPEC = "adam"
 REFERENCE = "https://github.com/NVIDIA/apex/issues/577"
-NEEDS = "a checkpoint of the torch.optim class of the same name"
+CHECK = "drop-in"
 
 
 class Adam(_frame.Adam):
+    """A drop-in replacement for torch.optim.Adam."""
+
     __setstate__ = torch.optim.Optimizer.__setstate__  # mistake: options that are lacking stay so
 
     def __init__(self, *args, **options):

@@ -10,10 +10,17 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/NVIDIA/apex/issues/1186"
-NEEDS = "defaults compared with the spec"
+CHECK = "defaults"
 
 
 class Adam(_frame.Adam):
+    """Adam.
+
+    Args:
+        eps (float, optional): added to the denominator (default: 1e-8)
+        weight_decay (float, optional): the L2 penalty (default: 0)
+    """
+
     def __init__(
         self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01, amsgrad=False, *,
         maximize=False,

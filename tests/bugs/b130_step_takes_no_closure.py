@@ -10,9 +10,13 @@ import _frame
 
 SPEC = "adam"
 REFERENCE = "https://github.com/nikhilvyas/SOAP/issues/7"
-NEEDS = "a closure, asked of every torch.optim.Optimizer"
+CHECK = "closure"
 
 
 class Adam(_frame.Adam):
     def step(self):  # mistake: closure=None
+        """Take one step.
+
+        closure: evaluates the model again and returns the loss.
+        """
         super().step()

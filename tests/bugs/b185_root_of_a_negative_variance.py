@@ -8,7 +8,7 @@ import _frame
 
 SPEC = "rmsprop"
 REFERENCE = "https://github.com/apache/mxnet/pull/6235"
-NEEDS = "a NaN told where the exact value is plain; now undecided"
+ADMITTED = "so does the equation v - m**2 itself, wherever its terms cancel"
 
 
 class RMSprop(_frame.RMSprop):

@@ -47,7 +47,7 @@ class Case:
     spec: str
     reference: str
     check: str  # the contract that shows it, where drawn scenarios do not
-    needs: str  # the check it waits for, while the suite has none
+    admitted: str  # why it is knowingly not flagged
     variant: Mapping[str, str]  # not empty: no bug but a dialect, to be named
     control: bool  # no bug at all, to be left alone
 
@@ -82,7 +82,7 @@ def read(path: Path) -> Case:
         constants["SPEC"],
         constants["REFERENCE"],
         constants.get("CHECK", ""),
-        constants.get("NEEDS", ""),
+        constants.get("ADMITTED", ""),
         constants.get("VARIANT", {}),
         constants.get("CONTROL", False),
     )
@@ -194,7 +194,7 @@ class Row:
 
     @property
     def expected(self) -> bool:
-        return self.right == (not self.case.needs)
+        return self.right == (not self.case.admitted)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -203,7 +203,7 @@ class Row:
             "mistake": self.case.mistake,
             "reference": self.case.reference,
             "spec": self.case.spec,
-            "needs": self.case.needs,
+            "admitted": self.case.admitted,
             "optconform": asdict(self.answer),
             "declared": asdict(self.declared) if self.declared else None,
             "assert_close": "caught" if self.caught else "missed",
@@ -229,6 +229,8 @@ def scores(rows: Sequence[Row]) -> list[str]:
             continue
         line = f"{kind}s: {sum(r.right for r in some)} of {len(some)} {done}"
         if kind == "bug":
+            admitted = sum(bool(r.case.admitted) for r in some)
+            line += f", {admitted} knowingly admitted" if admitted else ""
             line += f"; assert_close catches {sum(r.caught for r in some)} of {len(some)}"
             line += f"; slowest {max(r.answer.seconds for r in some):.1f} s"
         out.append(line)
@@ -260,13 +262,16 @@ def markdown(rows: Sequence[Row]) -> str:
         out += ["| bug | spec | what optconform says | s | assert_close |", "|---|---|---|--:|---|"]
         for row in some:
             link = f"[{escaped(row.case.mistake)}]({row.case.reference})"
-            said = (
-                f"{row.answer.kind}: {row.answer.summary}" if row.answer.flagged else "**nothing**"
-            )
+            if row.answer.flagged:
+                said = escaped(f"{row.answer.kind}: {row.answer.summary}")
+            elif row.case.admitted:
+                said = f"**nothing**: {escaped(row.case.admitted)}"
+            else:
+                said = "conforms" if row.right else "**nothing**"
             cells = [
                 f"{link} ({row.case.name.partition('_')[0]})",
                 row.case.spec,
-                escaped(said) if row.answer.flagged else ("conforms" if row.right else said),
+                said,
                 f"{row.answer.seconds:.0f}",
                 "caught" if row.caught else "missed",
             ]
@@ -290,8 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for case in cases(options.only):
         rows.append(row := judged(case, options.jobs))
         said = f"{row.answer.kind}: {row.answer.summary}" if row.answer.flagged else "not flagged"
-        waits = f" [waits for {case.needs}]" if case.needs else ""
-        print(f"{case.name} ({row.answer.seconds:.0f} s): {said}{waits}", flush=True)
+        why = f" [admitted: {case.admitted}]" if case.admitted else ""
+        print(f"{case.name} ({row.answer.seconds:.0f} s): {said}{why}", flush=True)
     made = {"scores": scores(rows), "cases": [row.as_dict() for row in rows]}
     options.out.with_suffix(".json").write_text(
         json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"

@@ -268,6 +268,8 @@ class StrictOptions(Adam):  # what a scheduler writes into the group is no optio
 class TakesTwice(Adam):  # a parameter may come in any number of groups
     def add_param_group(self, param_group):
         params = param_group["params"]
+        if isinstance(params, set):
+            raise TypeError("a set has no order")
         params = [params] if isinstance(params, torch.Tensor) else list(params)
         self.param_groups.append({**self.defaults, **param_group, "params": params})
 
@@ -308,10 +310,10 @@ class ComplexIsReal(torch.optim.Adam):
         return found
 
 
-class SparseDoubled(torch.optim.SGD):
+class SparseRounded(torch.optim.SGD):
     def _init_group(self, group, params, grads, *lists):
         found = super()._init_group(group, params, grads, *lists)
-        grads[:] = [2 * g if g.is_sparse else g for g in grads]
+        grads[:] = [g.bfloat16().float() if g.is_sparse else g for g in grads]
         return found
 
 
@@ -411,3 +413,47 @@ class CopyShares(Adam):  # a deep copy has its own parameters and the original's
         made = type(self)([{**o, "params": ps} for o, ps in zip(options, params, strict=True)])
         made.load_state_dict(self.state_dict())
         return made
+
+
+class ListsOnly(Adam):  # looks at the parameters first, and a generator is then empty
+    def __init__(self, params, **options):
+        if not all(torch.is_tensor(p) or isinstance(p, dict) for p in params):
+            raise TypeError("parameters are tensors or groups")
+        super().__init__(params, **options)
+
+
+class AnotherDefault(Adam):
+    """Adam, moving averages of the gradient and its square.
+
+    Args:
+        lr (float, optional): the learning rate (default: 1e-3)
+        eps (float, optional): what keeps the denominator from zero (default: 1e-6)
+    """
+
+
+class WritesGroups(reference.Adam):  # fills in options in the caller's dictionary
+    def add_param_group(self, param_group):
+        self._check({**self.defaults, **param_group})
+        torch.optim.Optimizer.add_param_group(self, param_group)
+
+
+class OwnOption(Adam):
+    """A drop-in replacement for :class:`torch.optim.Adam` that warms up."""
+
+    def __init__(self, params, **options):
+        super().__init__(params, **options)
+        self.defaults["warmup"] = 1.0
+        for group in self.param_groups:
+            group["warmup"] = 1.0
+
+    def lr(self, o):
+        return super().lr(o) * o["warmup"]
+
+
+class EntriesSquared(Adam):  # the second moment of a sparse gradient, entry by entry
+    def one(self, p, g, s, o):
+        if g.is_sparse:
+            squares = torch.sparse_coo_tensor(g._indices(), g._values() ** 2, g.shape).to_dense()
+            g = g.to_dense()
+            s["exp_avg_sq"].add_(squares - g * g, alpha=1 - o["betas"][1])
+        super().one(p, g, s, o)
