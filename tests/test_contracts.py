@@ -60,6 +60,8 @@ BREAKS = {
     "PicklesNoTime": "pickle",
     "CopyShares": "deepcopy",
     "EntriesSquared": "sparse-twice",
+    "ReadsOnByStride": "expanded",
+    "RowMajor": "channels-last",
     "ListsOnly": "iterables",
     "AnotherDefault": "defaults",
     "WritesGroups": "groups-copied",

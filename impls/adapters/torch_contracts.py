@@ -23,7 +23,7 @@ from optconform.contracts.contract import NotApplicable, Script, Variation
 from optconform.formats import FORMATS
 from optconform.impls.adapters import torch_checks, torch_checks_saved, torch_checks_step
 from optconform.impls.adapters.torch_checks import Check, NotOffered
-from optconform.impls.adapters.torch_repro import SPARSE, prelude
+from optconform.impls.adapters.torch_repro import prelude
 from optconform.scenario import Param, Recipe
 from optconform.spec import Hypers, Spec
 
@@ -39,6 +39,8 @@ GUISES = {
     "complex": "a complex parameter moves as the pair of its real and imaginary parts",
     "sparse": "a sparse gradient moves the parameter as the same dense gradient does",
     "sparse-twice": "a sparse gradient that lists an index twice counts as the sum",
+    "expanded": "a gradient that repeats one number in memory acts as if it were written out",
+    "channels-last": "a parameter in channels-last memory moves as one in row-major memory",
     "lr-tensor": "an lr that is a tensor acts as the same number",
     "mixed-dtypes": "beside a parameter of another dtype in its group, each moves as alone",
 }
@@ -55,6 +57,22 @@ SUMMED = Param(
 )
 """With hyperparameters that are powers of two as well, entries can be added up one by one: what is
 linear in them stays exact, and has nothing to round."""
+
+REPEATED = [
+    Param(
+        shape,
+        Recipe("mostly-zero", len(shape)),
+        Recipe("values", values=tuple((x,) * math.prod(shape) for x in (1.5, -0.25, 3.0))),
+    )
+    for shape in ((16,), (3, 5))
+]
+
+TRAINED: Mapping[str, Sequence[Param]] = {
+    "sparse-twice": [SUMMED],
+    "expanded": REPEATED,
+    "channels-last": [Param((2, 3, 2, 4), Recipe("normal"), Recipe("normal"))],
+}
+"""What a guise needs to train; others take the usual."""
 
 SENTENCES = {c.name: c.sentence for some in CHECKS.values() for c in some} | GUISES
 
@@ -216,7 +234,10 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
     for guise, sentence in GUISES.items():
         claim = guise if guise in CLAIMED_GUISES else ""
         off: dict[str, Any] = {}
-        if guise in SPARSE:  # decay and sparse gradients do not go together, as documented
+        if guise in (
+            "sparse",
+            "sparse-twice",
+        ):  # decay and sparse gradients do not go together, as documented
             off = {n: 0.0 for n in ("weight_decay",) if n in spec.hypers}
         if guise == "sparse-twice":
             off |= {n: 0.5 for n in BELOW_ONE if n in spec.hypers} | {"lr": 0.125}
@@ -228,7 +249,7 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
                 sentence,
                 replace(impl, guise=guise),
                 off,
-                params=[SUMMED] if guise == "sparse-twice" else (),
+                params=TRAINED.get(guise, ()),
                 flags=bool(claim),
                 any_profile=guise == "lr-tensor",
                 claimed=bool(claim),

@@ -21,7 +21,7 @@ from optconform.formats import FORMATS
 from optconform.implementation import Implementation, Session, Unsupported
 from optconform.impls import reference
 from optconform.impls.adapters.torch_contracts import contracts
-from optconform.impls.adapters.torch_repro import SPARSE, other_dtype, script
+from optconform.impls.adapters.torch_repro import GRADIENTS, TENSORS, other_dtype, script
 from optconform.scenario import Group, Param, Scenario, initial
 from optconform.spec import Hypers, Spec, Value
 
@@ -201,17 +201,17 @@ class TorchSession:
             made["params"].append(companion)
         return made
 
-    def _tensor(self, values: Floats, p: Param, layout: str) -> torch.Tensor:
+    def _tensor(
+        self, values: Floats, p: Param, layout: str, guises: Mapping[str, Any] = TENSORS
+    ) -> torch.Tensor:
         made = tensor(values, p.shape, layout, self.dtype)
-        return torch.view_as_complex(made.reshape(-1, 2)) if self.guise == "complex" else made
+        return guises[self.guise](made) if self.guise in guises else made
 
     def step(self, gradients: Sequence[Sequence[Floats | None]]) -> None:
         for params, tensors, grads in zip(self.shapes, self.tensors, gradients, strict=True):
             for p, x, g in zip(params, tensors, grads, strict=True):
                 layout = "strided" if p.layout == "grad-strided" else p.layout
-                x.grad = None if g is None else self._tensor(g, p, layout)
-                if self.guise in SPARSE and x.grad is not None:
-                    x.grad = SPARSE[self.guise](x.grad)
+                x.grad = None if g is None else self._tensor(g, p, layout, GRADIENTS)
         self.count += 1
         # what a subject draws, it draws again in a rerun; torch.manual_seed would take 1 ms
         torch.default_generator.manual_seed(self.count)

@@ -36,6 +36,14 @@ def show(name, p):
 """.splitlines()
 
 
+def pairs(x: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_complex(x.reshape(-1, 2))
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def sparse(dense: torch.Tensor) -> torch.Tensor:
     return dense.to_sparse()
 
@@ -45,13 +53,20 @@ def in_halves(dense: torch.Tensor) -> torch.Tensor:
     once = dense.to_sparse()
     half = once.values() / 2
     twice = torch.cat([once.indices()] * 2, dim=1)
-    return torch.sparse_coo_tensor(
-        twice, torch.cat([half, once.values() - half]), dense.shape, check_invariants=False
-    )
+    values = torch.cat([half, once.values() - half])
+    return torch.sparse_coo_tensor(twice, values, dense.shape, check_invariants=False)
 
 
-SPARSE = {"sparse": sparse, "sparse-twice": in_halves}
-"""How the gradient of each guise is made of the dense one."""
+def expanded(x: torch.Tensor) -> torch.Tensor:
+    """The same, if all its elements are equal, with one element in memory."""
+    return x.flatten()[:1].clone().expand(x.numel()).view(x.shape)
+
+
+TENSORS = {"complex": pairs, "channels-last": channels_last}
+"""How parameters and gradients of each guise are made of the usual ones."""
+
+GRADIENTS = {**TENSORS, "sparse": sparse, "sparse-twice": in_halves, "expanded": expanded}
+"""How gradients are."""
 
 
 def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
@@ -59,8 +74,8 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
     fmt = FORMATS[scenario.dtype]
     out = prelude(impl, "make")
     out += ["", f"dtype = torch.{scenario.dtype}", "", *SHOW]
-    if impl.guise in SPARSE:
-        out += [*inspect.getsource(SPARSE[impl.guise]).splitlines(), ""]
+    if impl.guise in GRADIENTS:
+        out += [*inspect.getsource(GRADIENTS[impl.guise]).splitlines(), ""]
     grad_needed = not impl.options.get("differentiable")
     every: list[Param] = []
     groups: list[str] = []
@@ -177,11 +192,8 @@ def other_dtype(dtype: str) -> str:
 
 
 def _guised(impl: "TorchLike", text: str, *, gradient: bool = False) -> str:
-    if impl.guise == "complex":
-        return f"torch.view_as_complex({text}.reshape(-1, 2))"
-    if impl.guise in SPARSE and gradient:
-        return f"{SPARSE[impl.guise].__name__}({text})"
-    return text
+    made = (GRADIENTS if gradient else TENSORS).get(impl.guise)
+    return text if made is None else f"{made.__name__}({text})"
 
 
 def _values(values: list[float]) -> str:
