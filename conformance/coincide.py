@@ -16,6 +16,7 @@ from .equivalence import Case, Forms, Unwieldy, cases
 from .expr import Graph, Hyper, Index, Input
 from .interpreter import Machine, machine, rebuilt
 from .pair import Pair
+from .spec import Value
 
 STEADY_LR = "lr constant"
 
@@ -66,6 +67,19 @@ def coincidences(p: Pair) -> Coincidences:
                 found.append(proved)
         named += found
     return Coincidences(None, tuple(named), prover.proof((), first_step=True))
+
+
+def under(p: Pair, hypers: Mapping[str, Value]) -> Coincidence | None:
+    """A proof that the sides are the same formula with these hyperparameters; None without."""
+    conditions: list[Condition] = []
+    for name, value in hypers.items():
+        if isinstance(value, bool):
+            conditions.append(
+                (f"{name} {'on' if value else 'off'}", name if value else f"not {name}")
+            )
+        else:
+            conditions.append((f"{name} = {value:g}", f"{name} == {value!r}"))
+    return _Prover(p).proof(conditions)
 
 
 Condition = tuple[str, str]
