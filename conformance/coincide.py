@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .equivalence import Case, Forms, Unwieldy, cases
-from .expr import Graph, Hyper, Index, Input
+from .expr import Graph, Hyper, Index, Input, Product
 from .interpreter import Machine, machine, rebuilt
+from .oracle.structure import reachable
 from .pair import Pair
 from .spec import Value
 
@@ -26,13 +27,14 @@ class Coincidence:
     """That both sides compute the same parameters from the same gradients.
 
     ``when`` lists the conditions in words, none for always.  ``state`` tells whether their visible
-    state is the same as well, ``identical`` whether even the expressions are, so that nothing is
-    left open where one of them is 0/0.
+    state is the same as well, ``identical`` whether even the expressions are, ``divides`` whether
+    anything is divided at all: if so, and they are not identical, 0/0 is left open.
     """
 
     when: tuple[str, ...]
     state: bool
     identical: bool
+    divides: bool
     cases: int
 
 
@@ -145,15 +147,17 @@ class _Induction:
 
     def conclusion(self, when: tuple[str, ...]) -> Coincidence | None:
         relation = self._relation()
+        divides = False
         for case in self.cases:
             x, y = self._both(case, relation)
             if not self._same(x["p"], y["p"]):
                 return None
+            divides |= _divides(self.graph, [*x.values(), *y.values()])
         one = self.graph.const(1)
         seen = [(set(m.visible(c.truths)) for m in (self.a, self.b)) for c in self.cases]
         named = [tuple(pair) for pair in seen]
         state = all(a == b and all(relation.get(n) == one for n in a) for a, b in named)
-        return Coincidence(when, state, self.identical, len(self.cases))
+        return Coincidence(when, state, self.identical, divides, len(self.cases))
 
     def _relation(self) -> dict[str, Index]:
         """State -> what it must be multiplied by to be the other side's; those that survive.
@@ -219,3 +223,8 @@ class _Induction:
             return True
         self.identical = False
         return Forms(self.graph).same(i, j)
+
+
+def _divides(graph: Graph, roots: Sequence[Index]) -> bool:
+    nodes = [graph.nodes[i] for i in reachable(graph, roots)]
+    return any(e < 0 for n in nodes if isinstance(n, Product) for e, _ in n.factors)

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,10 +52,11 @@ def compare(
     fixed = parse_hyper(hypers)
     text = dumps(record_of(a, b, fixed, seed))
     made = json.loads(text)
-    renderers = (lambda _: text, comparison_html, comparison_markdown)
-    rendered = [
-        (path, render(made)) for path, render in zip(outputs, renderers, strict=True) if path
-    ]
+    rendered: list[tuple[Path, str]] = []
+    for path, kind in zip(outputs, ("json", "html", "markdown"), strict=True):
+        if path is not None:
+            other = comparison_html if kind == "html" else comparison_markdown
+            rendered.append((path, text if kind == "json" else other(made)))
     tell_comparison(made)
     for path, whole in rendered:
         write(path, whole)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .errors import RequestError, SpecError
-from .options import parse_variant
 from .render import equations, symbols
 from .spec import Domain, HyperSpec, Spec, Value, states_of
 from .spec_file import load
@@ -41,16 +40,15 @@ def side(text: str) -> Side:
     match = _SIDE.match(text.strip())
     if match is None:
         raise RequestError(f"{text!r} is not SPEC or SPEC[axis=value,...]")
-    spec = load(match["spec"].strip())
-    asked = [part.strip() for part in (match["variant"] or "").split(",") if part.strip()]
-    axes = [part.partition("=")[0].strip() for part in asked]
-    if twice := [a for a in axes if axes.count(a) > 1]:
-        raise RequestError(f"{text!r} names the axis {twice[0]} twice")
-    try:
-        wanted = parse_variant(asked)
-    except RequestError:
-        raise RequestError(f"{text!r} is not SPEC or SPEC[axis=value,...]") from None
-    return _side(spec, {a.strip(): v.strip() for a, v in wanted.items()})
+    wanted: dict[str, str] = {}
+    for part in filter(str.strip, (match["variant"] or "").split(",")):
+        axis, sign, value = (x.strip() for x in part.partition("="))
+        if not (axis and sign and value):
+            raise RequestError(f"{text!r}: {part.strip()!r} is not AXIS=VALUE")
+        if axis in wanted:
+            raise RequestError(f"{text!r} names the axis {axis} twice")
+        wanted[axis] = value
+    return _side(load(match["spec"].strip()), wanted)
 
 
 def _side(spec: Spec, wanted: Mapping[str, str]) -> Side:
@@ -213,7 +211,7 @@ def _starts(s: Side) -> dict[str, str]:
     found = {}
     for state in states_of(s.spec, s.variant).values():
         init = names.get(state.init, state.init.removesuffix(".0"))
-        found[f"{state.name} at t = 0"] = f"{state.symbol} ← {init}"
+        found[f"{state.name} at t = 0"] = f"{state.symbol} ← {init} at t = 0"
     return found
 
 

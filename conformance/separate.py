@@ -41,6 +41,7 @@ BOLDER: tuple[Mapping[str, float], ...] = (
     {"weight_decay": 1.0},
     {"eps": 0.01},
     {"eps": 0.01, "weight_decay": 0.1},
+    {"lr": 1.0, "weight_decay": 1.0},
 )
 """Tried as well, each instead of the bold ones."""
 
@@ -167,9 +168,11 @@ def _settings(p: Pair, fixed: Mapping[str, Value]) -> Iterator[dict[str, Value]]
     bold = {n: fixed.get(n, _bold(h)) for n, h in p.both.hypers.items()}
     flags = [n for n, h in p.both.hypers.items() if h.is_flag and n not in fixed]
     others = [n for n, h in p.both.hypers.items() if not h.is_flag and n not in fixed]
-    changes: list[dict[str, Value]] = [{}, *({n: True} for n in flags)]
+    bolder = [{}, *(dict(c) for c in BOLDER if set(c) <= set(others))]
+    changes: list[dict[str, Value]] = [
+        {**one, **flag} for flag in ({}, *({n: True} for n in flags)) for one in bolder
+    ]
     changes += [{n: p.both.defaults[n]} for n in others]
-    changes += [dict(c) for c in BOLDER if set(c) <= set(others)]
     for change in changes:
         # what one flag requires of others is granted: momentum without dampening, say
         grants: list[dict[str, Value]] = [{}]

@@ -180,7 +180,8 @@ class _Runs:
         at: Sequence[int],
     ) -> Floats:
         """Relative distances: (steps, settings, kinds * scales); NaN where nothing moved."""
-        return relative(*self.run(settings, kinds, scales, at), self.start, at)
+        a, b = self.run(settings, kinds, scales, at)
+        return relative(a, b, self.start, at)
 
     # -- what is told
 

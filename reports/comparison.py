@@ -109,9 +109,8 @@ def proofs(record: Json) -> list[str]:
     out = []
     if found["always"]:
         out.append(f"Under every setting: {_what(found['always'])}.")
-    if found["asked"]:
-        out.append(f"With {_listed(found['asked']['when'])}: {_what(found['asked'])}.")
-    for one in found["named"]:
+    asked = [found["asked"]] if found["asked"] else []
+    for one in [*asked, *(c for c in found["named"] if c not in asked)]:
         out.append(f"With {_listed(one['when'])}: {_what(one)}.")
     if found["first_step"]:
         first = {**found["first_step"], "state": True}
@@ -126,12 +125,11 @@ def proofs(record: Json) -> list[str]:
 
 def _what(proof: Json, same: str = "parameters and state") -> str:
     what = same if proof["state"] else "parameters, while the state differs"
-    if proof["identical"]:
-        how = "the same expressions"
-    else:
-        how = "the same rational functions, so equal wherever neither divides by zero"
     cases = "1 case" if proof["cases"] == 1 else f"each of {proof['cases']} cases"
-    return f"the same {what}; proved: {how} in {cases}"
+    how = "the same expressions" if proof["identical"] else "the same rational functions"
+    open_ = ", so equal wherever neither divides by zero"
+    caveat = open_ if proof["divides"] and not proof["identical"] else ""
+    return f"the same {what}; proved: {how} in {cases}{caveat}"
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -190,7 +188,8 @@ def apart_by(ratio: float) -> str:
 NOTHING_SEPARATES = "No plain input of one element and up to 4 steps separates them in any dtype."
 
 BOUNDS = (
-    "A bound says how far a faithful implementation in that dtype may be from the exact value. "
+    "A bound says how far a faithful implementation in that dtype, its scalars in double "
+    "precision, may be from the exact value. "
     "The distance of the exact values is told in units of both bounds together: above 1, no "
     "faithful implementation of one can be taken for one of the other."
 )
@@ -354,8 +353,10 @@ def decay_sentences(record: Json) -> list[str]:
 
 
 def notes(record: Json) -> list[str]:
-    """What the specs themselves remark, each remark once."""
-    return list(dict.fromkeys(str(n) for s in as_maps(record["sides"]) for n in s["notes"]))
+    """What the specs themselves remark on an axis that differs, each remark once."""
+    words = [str(axis["axis"]).replace("_", " ") for axis in record["axes"]]
+    said = [str(n) for s in as_maps(record["sides"]) for n in s["notes"]]
+    return [n for n in dict.fromkeys(said) if any(w in n for w in words)]
 
 
 def sides(record: Json) -> list[dict[str, Any]]:

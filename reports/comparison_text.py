@@ -9,8 +9,9 @@ from rich.text import Text
 
 from optconform.reports import comparison as view
 from optconform.reports.comparison import Table
-from optconform.reports.markdown import escape
-from optconform.reports.view import Json
+from optconform.reports.html import is_link
+from optconform.reports.markdown import code, escape
+from optconform.reports.view import Json, visible
 
 WIDE = 140  # columns where the output is no terminal
 
@@ -23,7 +24,7 @@ def tell_comparison(record: Json) -> None:
         console = Console(highlight=False, width=WIDE)
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style))
+        console.print(Text(visible(text), style=style))
 
     def title(text: str) -> None:
         console.print()
@@ -32,9 +33,9 @@ def tell_comparison(record: Json) -> None:
     def show(table: Table, *, style: str = "") -> None:
         made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for k, head in enumerate(table.heads):
-            made.add_column(Text(head), style=style if k else "", overflow="fold")
+            made.add_column(Text(visible(head)), style=style if k else "", overflow="fold")
         for row in table.rows:
-            made.add_row(*map(Text, row))
+            made.add_row(*(Text(visible(cell)) for cell in row))
         console.print(made)
 
     say(view.headline(record), "bold green" if record["same"] else "bold")
@@ -101,8 +102,8 @@ def comparison_markdown(record: Json) -> str:
         out += ["### Axes that differ", ""]
         for axis, both in view.axes(record):
             for label, value, effect, links in both:
-                said = f"- `{_code(axis)} = {_code(value)}` ({escape(label)}): {escape(effect)}"
-                out.append(" ".join([said, *(f"<{x}>" for x in links if _is_link(x))]))
+                said = f"- {code(f'{axis} = {value}')} ({escape(label)}): {escape_all(effect)}"
+                out.append(" ".join([said, *(f"<{x}>" for x in links if _may_stand(x))]))
         out.append("")
     if any(e["differs"] for e in record["equations"]):
         out += ["### Equations that differ", "", *_table(view.equations_table(record)), ""]
@@ -146,11 +147,5 @@ def escape_all(text: str) -> str:
     return " ".join(escape(word) for word in words)
 
 
-def _code(text: str) -> str:
-    return text.replace("`", "'")
-
-
-def _is_link(text: str) -> bool:
-    from optconform.reports.html import is_link
-
-    return is_link(text) and not set(text) & set("<> ")
+def _may_stand(link: str) -> bool:
+    return is_link(link) and not set(link) & set("<> \n")
