@@ -57,9 +57,10 @@ def compare(
         if path is not None:
             other = comparison_html if kind == "html" else comparison_markdown
             rendered.append((path, text if kind == "json" else other(made)))
-    tell_comparison(made)
     for path, whole in rendered:
         write(path, whole)
+    tell_comparison(made)
+    for path, _ in rendered:
         click.echo(f"wrote {path}")
     return 0
 

@@ -145,11 +145,11 @@ class AxisValue:
 
 @dataclass(frozen=True, slots=True)
 class AxisDifference:
-    """An axis on which the sides differ; None where a side does not have it."""
+    """An axis that both sides have, and on which they differ."""
 
     axis: str
-    a: AxisValue | None
-    b: AxisValue | None
+    a: AxisValue
+    b: AxisValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +177,16 @@ def default_differences(p: Pair) -> tuple[DefaultDifference, ...]:
 
 def axis_differences(p: Pair) -> tuple[AxisDifference, ...]:
     """The axes on which the sides have different values, with the sentences of their specs."""
-    axes = dict.fromkeys([*p.a.spec.axes, *p.b.spec.axes])
     found = []
-    for axis in axes:
+    for axis in (x for x in p.a.spec.axes if p.b.has(x)):
         a, b = (_axis_value(s, axis) for s in p.sides)
-        if (a and a.value) != (b and b.value):
+        if a.value != b.value:
             found.append(AxisDifference(axis, a, b))
     return tuple(found)
 
 
-def _axis_value(s: Side, axis: str) -> AxisValue | None:
-    value = s.value(axis)
-    if value is None:
-        return None
+def _axis_value(s: Side, axis: str) -> AxisValue:
+    value = s.variant.get(axis, s.spec.axes[axis].default)
     choice = s.spec.choice(axis, value)
     return AxisValue(value, choice.effect, choice.links)
 
@@ -229,11 +226,10 @@ def single_deviations(p: Pair) -> list[tuple[Side, Side]]:
     """For each axis that differs, a pair of sides that differ in it alone, where one is admissible;
     and the two sides themselves."""
     found = [(p.a, p.b)]
-    differing = [d for d in axis_differences(p) if d.a is not None and d.b is not None]
+    differing = axis_differences(p)
     if len(differing) < 2:
         return found
     for d in differing:
-        assert d.a is not None and d.b is not None
         for here, value in ((p.a, d.b.value), (p.b, d.a.value)):
             try:
                 found.append((here, _side(here.spec, {**here.variant, d.axis: value})))

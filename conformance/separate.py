@@ -151,11 +151,12 @@ def separation(p: Pair, known: Coincidences, *, fixed: Mapping[str, Value]) -> S
     for halvings in schedules:
         for steps in range(1 + len(halvings), MOST_STEPS + 1):
             inputs = _Inputs.plain(steps)
-            tried = [
-                _attempt(p, hypers, halvings, inputs)
-                for hypers in _settings(p, fixed)
-                if _differ(p, hypers, halvings, inputs)
-            ]
+            tried: list[_Attempt] = []
+            for hypers in _settings(p, fixed):
+                if _differ(p, hypers, halvings, inputs):
+                    tried.append(_attempt(p, hypers, halvings, inputs))
+                    if tried[-1].reach == len(tried[-1].tables):
+                        break
             best = max(tried, key=lambda x: x.reach, default=None)
             if best is not None and best.reach:
                 ever = np.any([x.apart.any(axis=1) for x in tried], axis=0)

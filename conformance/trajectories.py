@@ -28,7 +28,7 @@ WIDTH = 16  # elements of a trajectory
 CURVE = tuple(sorted({round(10 ** (k / 8)) for k in range(25)}))  # 1 to 1000, about evenly in log
 HEAT_STEPS = 100
 DECAY_STEPS = 100
-LOOK = (4, 32)  # for the step at which they part, so many steps are judged, then so many
+LOOK = (2, 16)  # for the step at which they part, so many steps are judged, then so many
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class Row:
 
     gradients: str
     scale: float
-    lr: float
+    lr: float | None
     value: float | None
     distance: tuple[float | None, ...]
     parts: int | None
@@ -130,19 +130,19 @@ class _Runs:
     # -- settings and gradients
 
     @property
-    def lrs(self) -> tuple[float, ...]:
+    def lrs(self) -> tuple[float | None, ...]:
         lr = self.setting.hypers.get("lr")
         if lr is None:
-            return (0.0,)
+            return (None,)
         return (float(lr),) if "lr" in self.fixed else (lr / 10, float(lr), 10 * lr)
 
     @property
     def values(self) -> tuple[float | None, ...]:
         return self.knob.few if self.knob else (None,)
 
-    def hypers(self, lr: float, value: float | None) -> dict[str, Value]:
+    def hypers(self, lr: float | None, value: float | None) -> dict[str, Value]:
         hypers = dict(self.setting.hypers)
-        if "lr" in hypers:
+        if lr is not None:
             hypers["lr"] = lr
         if self.knob is not None and value is not None:
             hypers[self.knob.name] = value
@@ -219,8 +219,7 @@ class _Runs:
         return found
 
     def curves(self) -> tuple[Curve, ...]:
-        lr = float(self.setting.hypers.get("lr", 0.0))
-        hypers = [self.hypers(lr, v) for v in self.values]
+        hypers = [self.hypers(None, v) for v in self.values]
         distance = self.distances(hypers, ("normal",), SCALES, CURVE)
         return tuple(
             Curve(value, scale, tuple(_or_none(d) for d in distance[:, k, c]))

@@ -81,9 +81,8 @@ def axes(record: Json) -> list[tuple[str, list[tuple[str, str, str, list[str]]]]
         sides = []
         for label, key in zip(labels(record), ("a", "b"), strict=True):
             about = as_map(axis[key])
-            effect = str(about.get("effect", "there is no such axis"))
-            links = [str(x) for x in about.get("links", [])]
-            sides.append((label, str(about.get("value", NONE)), effect, links))
+            links = [str(x) for x in about["links"]]
+            sides.append((label, str(about["value"]), str(about["effect"]), links))
         out.append((str(axis["axis"]), sides))
     return out
 
@@ -230,35 +229,29 @@ def distances_by_setting(record: Json) -> Table | None:
     chosen = [r for r in found["rows"] if r["gradients"] == "normal" and r["scale"] == 1]
     if len(chosen) < 2:
         return None
-    knob = found["knob"]
-    heads = ("lr", *([knob] if knob else []), *_step_heads(found), PARTS)
-    rows = [
-        (
-            plain(r["lr"]),
-            *([plain(r["value"])] if knob else []),
-            *map(number3, r["distance"]),
-            _parts(r, found),
-        )
-        for r in chosen
-    ]
-    return Table(heads, tuple(rows))
+    rows = [(*_turned(r), *map(number3, r["distance"]), _parts(r, found)) for r in chosen]
+    return Table((*_turned_heads(found), *_step_heads(found), PARTS), tuple(rows))
 
 
 def every_distance(record: Json) -> Table:
+    """Relative distances of every trajectory."""
     found = record["trajectories"]
-    knob = found["knob"]
-    heads = ("gradients", "lr", *([knob] if knob else []), *_step_heads(found), PARTS)
+    heads = ("gradients", *_turned_heads(found), *_step_heads(found), PARTS)
     rows = [
-        (
-            _gradients(r),
-            plain(r["lr"]),
-            *([plain(r["value"])] if knob else []),
-            *map(number3, r["distance"]),
-            _parts(r, found),
-        )
+        (_gradients(r), *_turned(r), *map(number3, r["distance"]), _parts(r, found))
         for r in found["rows"]
     ]
     return Table(heads, tuple(rows))
+
+
+def _turned_heads(found: Json) -> tuple[str, ...]:
+    """What is turned from trajectory to trajectory."""
+    lr = ("lr",) if found["rows"][0]["lr"] is not None else ()
+    return (*lr, found["knob"]) if found["knob"] else lr
+
+
+def _turned(row: Json) -> list[str]:
+    return [plain(x) for x in (row["lr"], row["value"]) if x is not None]
 
 
 PARTS = "parts at step"
