@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from . import expr
 from .equivalence import Case, Forms, Unwieldy, cases
 from .expr import Graph, Hyper, Index, Input, Product
 from .interpreter import Machine, machine, rebuilt
@@ -99,11 +100,12 @@ class _Prover:
         self.pair = p
         self.graph = Graph()
         self.machines = tuple(machine(s.spec, s.variant, self.graph) for s in p.sides)
+        self.tested = tuple(dict.fromkeys(c for m in self.machines for c in m.conditions))
 
     def conditions(self) -> list[Condition]:
         """What may make the sides coincide: flags, zeros of what they read, a steady lr."""
         read = set().union(*(read_by(m) for m in self.machines))
-        tested = " ".join(c for m in self.machines for c in m.conditions)
+        tested = set().union(*(expr.names(expr.parse(c, where="")) for c in self.tested))
         found: list[Condition] = []
         for name, hyper in self.pair.both.hypers.items():
             if hyper.domain is None:
@@ -122,8 +124,7 @@ class _Prover:
         spec = self.pair.both
         wanted = [c for _, c in conditions if c]
         restricted = replace(spec, requires=(*spec.requires, *wanted))
-        tested = list(dict.fromkeys(c for m in self.machines for c in m.conditions))
-        found = cases(restricted, tested)
+        found = cases(restricted, self.tested)
         if first_step and found:
             found = [case for case in found if case.constants.get("t") == 1]
         if not found:

@@ -78,6 +78,7 @@ def _run(
         n: np.array([[float(s[n])] for s in settings], Real) for n in settings[0]
     }
     scalars["lr0"] = scalars.get("lr", np.zeros((len(settings), 1), Real))
+    conditions = m.conditions
     tensors: dict[str, Array] = {"p": np.broadcast_to(start.astype(Real), shape)}
     for t in range(1, max(at) + 1):
         if t - 1 in halvings and "lr" in scalars:
@@ -86,7 +87,7 @@ def _run(
         settled = {**settings[0], "t": t, "lr0": float(scalars["lr0"][0, 0])}
         if "lr" in scalars:
             settled["lr"] = float(scalars["lr"][0, 0])
-        outputs = m.settled(frozenset(c for c in m.conditions if expr.holds(c, settled)))
+        outputs = m.settled(frozenset(c for c in conditions if expr.holds(c, settled)))
         if t == 1:
             inits = evaluated(m.graph, m.inits, scalars, {})
             tensors |= {n: np.broadcast_to(x, shape) for n, x in inits.items()}

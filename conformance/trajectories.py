@@ -117,11 +117,12 @@ class _Runs:
         return tuple(machine(s.spec, s.variant) for s in self.pair.sides)
 
     def all(self) -> Trajectories:
+        rows, curves = self.rows_and_curves()
         return Trajectories(
             setting=self.setting,
             knob=self.knob.name if self.knob else None,
-            rows=self.rows(),
-            curves=self.curves(),
+            rows=rows,
+            curves=curves,
             heat=self.heat(),
             own=self.own(),
             decay=self.decay(),
@@ -185,17 +186,24 @@ class _Runs:
 
     # -- what is told
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows_and_curves(self) -> tuple[tuple[Row, ...], tuple[Curve, ...]]:
         settings = [(lr, v) for lr in self.lrs for v in self.values]
         hypers = [self.hypers(*x) for x in settings]
-        distance = self.distances(hypers, KINDS, SCALES, STEPS)
-        found = []
+        trajectories = [(kind, scale) for kind in KINDS for scale in SCALES]
+        at = sorted({*STEPS, *CURVE})
+        distance = self.distances(hypers, KINDS, SCALES, at)
+
+        def told(steps: Sequence[int], k: int, c: int) -> tuple[float | None, ...]:
+            return tuple(_or_none(distance[at.index(n), k, c]) for n in steps)
+
+        rows, curves = [], []
         for k, (lr, value) in enumerate(settings):
             parts = self.parting(hypers[k])
-            for c, (kind, scale) in enumerate((k, s) for k in KINDS for s in SCALES):
-                told = tuple(_or_none(d) for d in distance[:, k, c])
-                found.append(Row(kind, scale, lr, value, told, parts[c]))
-        return tuple(found)
+            for c, (kind, scale) in enumerate(trajectories):
+                rows.append(Row(kind, scale, lr, value, told(STEPS, k, c), parts[c]))
+                if kind == "normal" and lr == self.setting.hypers.get("lr"):
+                    curves.append(Curve(value, scale, told(CURVE, k, c)))
+        return tuple(rows), tuple(curves)
 
     def parting(self, hypers: Mapping[str, Value]) -> list[int | None]:
         """The step at which each trajectory parts by more than both float32 bounds."""
@@ -217,15 +225,6 @@ class _Runs:
             if None not in found:
                 break
         return found
-
-    def curves(self) -> tuple[Curve, ...]:
-        hypers = [self.hypers(None, v) for v in self.values]
-        distance = self.distances(hypers, ("normal",), SCALES, CURVE)
-        return tuple(
-            Curve(value, scale, tuple(_or_none(d) for d in distance[:, k, c]))
-            for k, value in enumerate(self.values)
-            for c, scale in enumerate(SCALES)
-        )
 
     def heat(self) -> Heat | None:
         lr = self.setting.hypers.get("lr")
