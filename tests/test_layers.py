@@ -31,6 +31,7 @@ LAYERS = (
     ("oracle.exact", "oracle.free", "oracle.judge"),
     ("scenario",),
     ("implementation", "strategies"),
+    ("decay",),
     ("interpreter",),
     ("mutants", "equivalence", "march"),
     ("coincide", "lively"),
