@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from . import __version__
+from .comparing import compare
 from .errors import RequestError
 from .formats import FORMATS, format_named
 from .implementation import LIBRARIES
@@ -360,6 +361,7 @@ def list_(what: str) -> None:
             click.echo(f"{name:<22} {sentence}")
 
 
+cli.add_command(compare)
 cli.add_command(mutants)
 cli.add_command(detectability)
 

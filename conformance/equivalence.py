@@ -246,20 +246,33 @@ class Forms:
                     for _ in range(int(n)):
                         out = _times(out[0], b[0]), _times(out[1], b[1])
                     return out
-                if _number(b) == 1:
-                    return b
+                if _number(b) == 1 or (
+                    _number(b) == 0 and self.graph.nodes[exponent] == Hyper("t")
+                ):
+                    return b  # t is at least 1
                 return self.atom("power", b, e)
             case Root(j):
                 x = self.of(j)
                 return x if _number(x) in (0, 1) else self.atom("root", x)
             case Maximum(a, b):
                 x, y = self.of(a), self.of(b)
-                return x if _equal(x, y) else self.atom("max", x, y)
+                if _equal(x, y) or (_number(y) == 0 and self.nonneg(a)):
+                    return x
+                return y if _number(x) == 0 and self.nonneg(b) else self.atom("max", x, y)
             case Absolute(j):
                 return self.atom("abs", self.of(j))
             case Sign(j):
                 return self.atom("sign", self.of(j))
         raise Unwieldy
+
+    def nonneg(self, i: Index) -> bool:
+        """Whether a node is a root or an absolute value."""
+        node = self.graph.nodes[i]
+        return (
+            self.nonneg(node.forms[0])
+            if isinstance(node, Let)
+            else isinstance(node, Root | Absolute)
+        )
 
     def atom(self, kind: str, *arguments: Rational) -> Rational:
         for k, (other, parts) in enumerate(self.atoms):

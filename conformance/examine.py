@@ -12,6 +12,7 @@ from .contracts.bench import Bench
 from .contracts.phase import hold_to_contracts, place
 from .contracts.relations import RELATIONS
 from .coverage import Separation, regimes
+from .decay import AXIS, applied_decay
 from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
@@ -321,6 +322,21 @@ class Examination:
             "contracts": self.contracts,
         }
 
+    def _other_decays(self, answer: Identification | None) -> tuple[list[str], list[str]]:
+        """The decays that no run told from the one that was found, and those that are the same
+        formula in these runs; the one that was found may be among them."""
+        if answer is not None and AXIS in self.spec.axes:
+            usual = self.spec.axes[AXIS].default
+            alike = [v.get(AXIS, usual) for v in answer.aliases]
+            rivals = [v.get(AXIS, usual) for v in answer.accepted if v not in answer.aliases]
+            return rivals, alike
+        sign, found = f"{AXIS} = ", self.separation.as_dict()
+        named = (
+            [v.removeprefix(sign) for v in found[kind] if v.startswith(sign)]
+            for kind in ("open", "same")
+        )
+        return next(named), next(named)
+
     # ---- the result --------------------------------------------------------------------------
 
     def _verdict(self, answers: list[Identification]) -> str:
@@ -353,11 +369,20 @@ class Examination:
             blind = self.moved and self.separation.blind
             other = "any neighbour of the claimed variant" if blind else "one that does nothing"
             message = f"nothing that was drawn could have told this optimizer from {other}"
+        rivals, alike = self._other_decays(answer)
         return {
             **describe(self.implementation, self.spec, self.dtype),
             "claimed": dict(self.claimed),
             "variant": variant,
             "profile": (answer.profile if answer else self.profile).as_dict(),
+            "decay": applied_decay(
+                self.implementation,
+                self.spec,
+                variant,
+                drawn=self.regimes.get("weight decay on", 0) > 0,
+                rivals=rivals,
+                alike=alike,
+            ),
             "verdict": verdict,
             "mode": "lockstep" if self.visible else "free-running",
             "message": message,

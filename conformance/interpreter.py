@@ -120,9 +120,9 @@ class Machine:
         return Program(self.spec, variant, self.graph, (), {}, self.settled(truths))
 
 
-def machine(spec: Spec, variant: Variant) -> Machine:
-    """The equations of a spec, in a graph of their own: the oracle's must not grow."""
-    graph = Graph()
+def machine(spec: Spec, variant: Variant, graph: Graph | None = None) -> Machine:
+    """The equations of a spec, in ``graph`` or one of their own: the oracle's must not grow."""
+    graph = Graph() if graph is None else graph
     chosen = spec.variant(variant)
     env = {name: graph.add(Hyper(name)) for name in (*spec.hypers, "t", "lr0")}
     states = states_of(spec, chosen)

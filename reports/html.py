@@ -86,6 +86,7 @@ def _result(number: int, result: Json, spec: Json) -> dict[str, Any]:
         "mark": VERDICTS[result["verdict"]],
         "notes": view.notes(result),
         "contracts": view.contracts(result),
+        "decay_said": view.decay(result),
         "neighbours": view.neighbours(result),
         "checks": {**checks, "tensors": tensors},
         "regimes": view.as_map(result.get("regimes")),
@@ -125,8 +126,9 @@ def _trim(results: list[dict[str, Any]], room: float) -> None:
                     finding["trimmed"] = True
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates in which every value is made visible and escaped."""
+    made = Environment(
         loader=PackageLoader("optconform.reports"),
         autoescape=True,
         finalize=_shown,
@@ -135,10 +137,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     for function in (view.count, view.exact, view.short, view.share, view.duration, view.pairs):
-        environment.filters[function.__name__] = function
-    environment.filters["text"] = view.text
-    environment.tests["link"] = is_link
-    return environment
+        made.filters[function.__name__] = function
+    made.filters["text"] = view.text
+    made.tests["link"] = is_link
+    return made
 
 
 def render_html(record: Mapping[str, Any]) -> str:
@@ -148,7 +150,7 @@ def render_html(record: Mapping[str, Any]) -> str:
     dtypes, matrix = view.dtypes_of(record, results), view.matrix_of(record, results)
     rows = [row for group in matrix.values() for row in group.values()]
     order = [n for row in rows for dtype in dtypes for n in row.get(dtype, [])]
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     folder = resources.files("optconform.reports") / "templates"
     style = (folder / "report.css").read_text("utf-8")
     script = (folder / "report.js").read_text("utf-8")
@@ -169,6 +171,7 @@ def render_html(record: Mapping[str, Any]) -> str:
             results=shown,
             verdicts=VERDICTS,
             tally=view.tally(results),
+            decays={k: view.decay_note(d) for k, d in view.decays(record, results).items()},
             titles={name: spec.get("title") or name for name, spec in specs.items()},
             anchors={name: f"s{place}" for place, name in enumerate(specs, 1)},
             sentences=view.as_map(record.get("checks")),

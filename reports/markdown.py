@@ -45,6 +45,25 @@ def _table(record: Json, results: list[Json]) -> list[str]:
     return lines
 
 
+def _decays(record: Json, results: list[Json]) -> list[str]:
+    """Which decay each implementation applies, beside what its name, docstring and default say."""
+    found = view.decays(record, results)
+    if not found:
+        return []
+    lines = [
+        "| implementation | applies | name says | docstring says | default |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for (_, implementation, _, _), one in found.items():
+        says = view.as_map(one.get("says"))
+        applies = escape(one["applies"]) if one.get("applies") else escape(one.get("why"))
+        if one.get("agrees") is False:
+            applies = f"**{applies}**"
+        told = [escape(view.short(says.get(k))) for k in ("name", "docstring", "default")]
+        lines.append("| " + " | ".join([code(implementation), applies, *told]) + " |")
+    return lines
+
+
 def _remarks(results: list[Json]) -> list[str]:
     """One line for each finding, then for each message; the gravest verdicts first."""
     order = ("diverges", "error", "variant", "undecided", "conforms", "unsupported")
@@ -74,6 +93,8 @@ def render_markdown(record: Json) -> str:
         if len(remarks) > MOST_FINDINGS:
             lines.append(f"- and {view.count(len(remarks) - MOST_FINDINGS)} more")
         lines.append("")
+    if decays := _decays(record, results):
+        lines += ["### Weight decay", "", *decays, ""]
     environment = view.as_map(record.get("environment"))
     releases = [f"{escape(name)} {escape(value)}" for name, value in environment.items()]
     run = view.as_map(record.get("run"))

@@ -225,6 +225,49 @@ def pairs(value: object) -> str:
     return ", ".join(f"{key} = {text(item)}" for key, item in as_map(value).items())
 
 
+SAYERS = {"name": "its name", "docstring": "its docstring"}
+
+
+def decay(result: Json) -> str:
+    """Which decay was seen, and what the implementation says of it; empty where nothing is told."""
+    found = as_map(result.get("decay"))
+    if not found:
+        return ""
+    applies, alike = found.get("applies"), found.get("alike")
+    out = f"{text(applies)}: {text(found.get('effect'))}"
+    if not applies:
+        out = f"unknown: {text(found.get('why'))}"
+    elif isinstance(alike, list) and alike:
+        out += f"; in these runs the same formula as {', '.join(map(text, alike))}"
+    says = as_map(found.get("says"))
+    told = [f"{who} says {says[key]}" for key, who in SAYERS.items() if says.get(key)]
+    if isinstance(says.get("default"), int | float):
+        told.append(f"by default weight_decay = {short(says['default'])}")
+    return "; ".join([out, *told])
+
+
+def decays(record: Json, results: Sequence[Json]) -> dict[tuple[str, str, str, str], Json]:
+    """(spec, implementation, library, version) → its decay, from the first dtype that knows it."""
+    out: dict[tuple[str, str, str, str], Json] = {}
+    for spec, rows in matrix_of(record, results).items():
+        for release, cells in rows.items():
+            found = [as_map(results[n].get("decay")) for some in cells.values() for n in some]
+            known = [d for d in found if d.get("applies")] or [d for d in found if d]
+            if known:
+                out[(spec, *release)] = known[0]
+    return out
+
+
+def decay_note(found: Json) -> str:
+    """One implementation's decay in a few words, with whoever says otherwise."""
+    if not found.get("applies"):
+        return ""
+    says = as_map(found.get("says"))
+    told = [f"{who} says {says[k]}" for k, who in SAYERS.items() if says.get(k)]
+    but = f" ({' and '.join(told)})" if found.get("agrees") is False else ""
+    return f"decay: {text(found['applies'])}{but}"
+
+
 NEIGHBOURS = {
     "apart": "told apart",
     "same": "the same formula in these runs",

@@ -117,6 +117,15 @@ class TorchLike:
     def slow(self) -> bool:
         return self.compiled
 
+    @property
+    def docstring(self) -> str:
+        return inspect.getdoc(self.subject) or ""
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of its constructor's keywords."""
+        return {n: p.default for n, p in parameters_of(self.subject).items()}
+
     def accepts(self, name: str) -> bool:
         accepted = parameters_of(self.subject)
         if any(p.kind is p.VAR_KEYWORD for p in accepted.values()):

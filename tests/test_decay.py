@@ -1,0 +1,103 @@
+"""Which decay an implementation applies, and what it says of it: in the record and the reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from optconform.decay import said_by_docstring, said_by_name
+from optconform.examine import Examination, Settings
+from optconform.impls.adapters.torch_optim import TorchLike
+from optconform.reports import render_html, render_markdown
+from optconform.spec_file import load
+
+SAMPLE = Path(__file__).parent / "data" / "record-sample.json"
+
+
+class AdamW(torch.optim.Adam):
+    """Adam with decoupled weight decay, or so it says."""
+
+    def __init__(self, params: Any, lr: float = 1e-3, weight_decay: float = 0.02) -> None:
+        super().__init__(params, lr=lr, weight_decay=weight_decay, foreach=False)
+
+
+def judged(subject: Any, spec: str, **hyper: float) -> dict[str, Any]:
+    made = TorchLike(subject, f"here:{subject.__name__}", "here.py", spec)
+    settings = Settings(examples=12, steps=5, seed=0, hyper=hyper)
+    told = Examination(made, load(spec), {}, "float32", settings, lambda _: None)
+    told._contracts = lambda answer: None  # type: ignore[method-assign]
+    return told.result()
+
+
+def test_a_decay_that_is_not_what_name_and_docstring_say() -> None:
+    found = judged(AdamW, "adamw")["decay"]
+    assert found["applies"] == "l2" and found["agrees"] is False
+    assert found["says"] == {"name": "decoupled", "docstring": "decoupled", "default": 0.02}
+
+
+def test_a_decay_that_is_what_they_say() -> None:
+    found = judged(torch.optim.AdamW, "adamw")["decay"]
+    assert found["applies"] == "decoupled" and found["agrees"] is True
+    assert found["says"] == {"name": "decoupled", "docstring": "decoupled", "default": 0.01}
+
+
+def test_without_momentum_sgd_has_two_decays_in_one() -> None:
+    found = judged(torch.optim.SGD, "sgd", momentum=0.0)["decay"]
+    assert found["applies"] == "l2"
+    assert {"decoupled", "l2-after-momentum"} <= set(found["alike"])
+
+
+def test_what_was_not_drawn_is_not_known() -> None:
+    found = judged(torch.optim.SGD, "sgd", weight_decay=0.0)["decay"]
+    assert found["applies"] is None and found["agrees"] is None
+    assert found["why"] == "no weight decay was drawn"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("torch.optim:AdamW[fused]", "decoupled"),
+        ("torch.optim:Adam[foreach]", "l2"),
+        ("file.py:my.SGDW", "decoupled"),
+        ("lib:DecoupledSGD", "decoupled"),
+        ("lib:Lion", None),
+    ],
+)
+def test_what_a_name_says(name: str, says: str | None) -> None:
+    assert said_by_name(name) == says
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("weight_decay (float): weight decay (L2 penalty) (default: 0)", "l2"),
+        ("Decoupled!\n\nArgs:\n    weight_decay: L2 penalty\n    eps: small", "l2"),
+        ("Args:\n    weight_decay: amount\n    decoupled_weight_decay: as in AdamW", None),
+        ("Adam with decoupled weight decay.", "decoupled"),
+        ("L2 or decoupled, as you like", None),
+        ("", None),
+        (torch.optim.Adam.__doc__ or "", "l2"),
+        (torch.optim.AdamW.__doc__ or "", "decoupled"),
+    ],
+)
+def test_what_a_docstring_says(text: str, says: str | None) -> None:
+    assert said_by_docstring(text) == says
+
+
+def test_reports_tell_it_and_live_without_it() -> None:
+    record: dict[str, Any] = json.loads(SAMPLE.read_text("utf-8"))
+    assert "Weight decay" not in render_markdown(record)
+    render_html(record)
+    first = record["results"][0]
+    first["decay"] = {
+        "applies": "l2", "alike": [], "effect": "added <i>", "why": None, "agrees": False,
+        "says": {"name": "decoupled", "docstring": None, "default": 0.01},
+    }  # fmt: skip
+    page, told = render_html(record), render_markdown(record)
+    assert "decay: l2 (its name says decoupled)" in page
+    assert "l2: added &lt;i&gt;; its name says decoupled; by default weight_decay = 0.01" in page
+    assert "| **l2** | decoupled | — | 0.01 |" in told
