@@ -36,7 +36,7 @@ LAYERS = (
     ("contracts", "contracts.contract"),
     ("impls.adapters", "impls.adapters.torch_repro", "impls.adapters.torch_checks"),
     ("impls.adapters.driven",),
-    ("impls.adapters.optax_optim",),
+    ("impls.adapters.jax_optim", "impls.adapters.optax_optim"),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim",),
