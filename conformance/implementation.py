@@ -144,6 +144,9 @@ LIBRARIES: Mapping[str, Library] = {
     "jax": Library(
         "optconform.impls.adapters.jax_optim", "jax.example_libraries.optimizers", ("jax",), "jax"
     ),
+    "keras": Library(
+        "optconform.impls.adapters.keras_optim", "keras.optimizers", ("keras",), "keras"
+    ),
 }
 
 

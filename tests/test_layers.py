@@ -36,7 +36,11 @@ LAYERS = (
     ("contracts", "contracts.contract"),
     ("impls.adapters", "impls.adapters.torch_repro", "impls.adapters.torch_checks"),
     ("impls.adapters.driven",),
-    ("impls.adapters.jax_optim", "impls.adapters.optax_optim"),
+    (
+        "impls.adapters.jax_optim",
+        "impls.adapters.keras_optim",
+        "impls.adapters.optax_optim",
+    ),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim",),
@@ -61,11 +65,15 @@ LAYERS = (
     ("cli",),
 )
 
+ADAPTERS = ("jax_optim", "keras_optim", "optax_optim", "torch_optim")
+
 UPWARD = {
-    ("implementation", "impls.adapters.torch_optim"): (
-        "targets are resolved by name, and torch is loaded only when one is: import_module with "
-        "the adapter's name, as an entry point would be"
-    ),
+    ("implementation", f"impls.adapters.{adapter}"): (
+        "targets are resolved by name, and a library is loaded only when one is: import_module "
+        "with the adapter's name, as an entry point would be"
+    )
+    for adapter in ADAPTERS
+} | {
     ("impls.adapters.torch_repro", "impls.adapters.torch_optim"): (
         "an annotation: imported under TYPE_CHECKING, never when the program runs"
     ),

@@ -88,9 +88,9 @@ RMSPROP = {
 RMSPROP_STATE = {"v": "nu", "g_avg": "mu", "b": "-trace"}
 
 
-def _entry(name: str, spec: str, *rest: Any, **more: Any) -> Entry:
+def _entry(name: str, spec: str, keywords: Any, state: Any, **more: Any) -> Entry:
     plain = name.partition("[")[0]
-    return Entry(name, f"optax.{plain}", spec, *rest, f"{DOCS}#optax.{plain}", **more)
+    return Entry(name, f"optax.{plain}", spec, keywords, state, f"{DOCS}#optax.{plain}", **more)
 
 
 ENTRIES = (
