@@ -147,6 +147,7 @@ LIBRARIES: Mapping[str, Library] = {
     "keras": Library(
         "optconform.impls.adapters.keras_optim", "keras.optimizers", ("keras",), "keras"
     ),
+    "mlx": Library("optconform.impls.adapters.mlx_optim", "mlx.optimizers", ("mlx",), "mlx"),
 }
 
 

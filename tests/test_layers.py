@@ -39,6 +39,7 @@ LAYERS = (
     (
         "impls.adapters.jax_optim",
         "impls.adapters.keras_optim",
+        "impls.adapters.mlx_optim",
         "impls.adapters.optax_optim",
     ),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
@@ -65,7 +66,7 @@ LAYERS = (
     ("cli",),
 )
 
-ADAPTERS = ("jax_optim", "keras_optim", "optax_optim", "torch_optim")
+ADAPTERS = ("jax_optim", "keras_optim", "mlx_optim", "optax_optim", "torch_optim")
 
 UPWARD = {
     ("implementation", f"impls.adapters.{adapter}"): (
