@@ -113,6 +113,9 @@ def identify(
     flushed = all(_no_subnormals(t) for t in traces)
     trials = [(p, every) for p in profiles if p == base or _likely(p, low, flushed)]
     if instead_of is not None:
+        # of several labels of one formula, what differs least from the claim tells most
+        here = set(spec.variant(instead_of).items())
+        every.sort(key=lambda v: len({axis for axis, _ in set(v) ^ here}))
         # the claimed equations in another precision are a plainer explanation than other equations
         claimed = [tuple(spec.variant(instead_of).items())]
         usual = base or Profile()
