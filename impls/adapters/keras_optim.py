@@ -102,7 +102,7 @@ class Keras(Driven):
 
 
 def _decay(keywords: Keywords) -> Keywords:
-    """No decay is None, as by default."""
+    """No decay is None, as by default; AdamW wants a number."""
     return {**keywords, "weight_decay": keywords["weight_decay"] or None}
 
 
@@ -114,7 +114,8 @@ MOMENTS = {"m": "momentum", "v": "velocity", "v_max": "velocity_hat"}
 def _entry(name: str, keywords: Any, state: Any, variant: Any, silent: Any) -> Entry:
     link = f"{DOCS}/{name.lower()}/"
     make = f"keras.optimizers.{name}"
-    return Entry(name, make, name.lower(), keywords, state, link, variant, silent, adjust=_decay)
+    made = Entry(name, make, name.lower(), keywords, state, link, variant, silent)
+    return made if name == "AdamW" else replace(made, adjust=_decay)
 
 
 # Of weight_decay the pages say that it is applied, not how: to the parameter, times lr, before the

@@ -79,6 +79,7 @@ class MlxDriver:
         ]
 
     def set(self, group: int, keywords: Keywords) -> None:
+        self.keywords[group] = keywords
         for name, value in keywords.items():
             setattr(self.parts[group], name, value)
 
