@@ -207,7 +207,7 @@ class Explainer:
         traces: Sequence[Trace],
         lent: str | None,
     ) -> dict[str, Any]:
-        match = answer.variant if answer.variant and answer.variant != self.claimed else None
+        match = answer.variant if answer.variant != self.claimed else None
         shift = self._shift(traces) if answer.variant is None and lent is None else None
         where = circumstances(small, d.group, d.param)
         reason = self._reason(d, answer, match, shift, small.dtype)
@@ -261,7 +261,7 @@ class Explainer:
         )
         if answer.variant is not None and told:
             parts = profile_in_words(answer.profile)
-            follows = f"{self._follows(match)}; " if match else ""
+            follows = f"{self._follows(match)}; " if match is not None else ""
             return f"{follows}{parts}, a precision that it does not claim"
         if match is not None:
             return self._follows(match)
