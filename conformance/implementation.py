@@ -147,6 +147,12 @@ LIBRARIES: Mapping[str, Library] = {
     "keras": Library(
         "optconform.impls.adapters.keras_optim", "keras.optimizers", ("keras",), "keras"
     ),
+    "tensorflow": Library(
+        "optconform.impls.adapters.tensorflow_optim",
+        "tensorflow.compat.v1.train",
+        ("tensorflow",),
+        "tensorflow",
+    ),
     "mlx": Library("optconform.impls.adapters.mlx_optim", "mlx.optimizers", ("mlx",), "mlx"),
 }
 

@@ -228,7 +228,8 @@ def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] 
         observed: dict[str, list[list[Floats]]] = {n: [] for n in ("p", *needed)}
         off: dict[str, list[list[Floats]]] = {n: [] for n in needed}
         inexact = False
-        for _, some in members:
+        for key, some in members:
+            first_row = trace.rows[key][0]
             for n in start:
                 start[n].append([])
             for n in observed:
@@ -243,7 +244,8 @@ def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] 
                     if n not in row.observed:
                         return None
                     error = np.zeros_like(row.grad)
-                    if row.scalars["t"] == 1:
+                    late = row is first_row and n not in row.start  # its clock ran before it
+                    if row.scalars["t"] == 1 or late:
                         init = float(initial_state(inits[n].init, row.scalars))
                         value = np.full_like(row.grad, init)
                         if fmt.round(np.array(init)) != init:

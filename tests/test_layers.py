@@ -41,6 +41,7 @@ LAYERS = (
         "impls.adapters.keras_optim",
         "impls.adapters.mlx_optim",
         "impls.adapters.optax_optim",
+        "impls.adapters.tensorflow_optim",
     ),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
@@ -66,7 +67,14 @@ LAYERS = (
     ("cli",),
 )
 
-ADAPTERS = ("jax_optim", "keras_optim", "mlx_optim", "optax_optim", "torch_optim")
+ADAPTERS = (
+    "jax_optim",
+    "keras_optim",
+    "mlx_optim",
+    "optax_optim",
+    "tensorflow_optim",
+    "torch_optim",
+)
 
 UPWARD = {
     ("implementation", f"impls.adapters.{adapter}"): (
