@@ -153,6 +153,9 @@ LIBRARIES: Mapping[str, Library] = {
         ("tensorflow",),
         "tensorflow",
     ),
+    "paddle": Library(
+        "optconform.impls.adapters.paddle_optim", "paddle.optimizer", ("paddle",), "paddle"
+    ),
     "mlx": Library("optconform.impls.adapters.mlx_optim", "mlx.optimizers", ("mlx",), "mlx"),
 }
 

@@ -41,6 +41,7 @@ LAYERS = (
         "impls.adapters.keras_optim",
         "impls.adapters.mlx_optim",
         "impls.adapters.optax_optim",
+        "impls.adapters.paddle_optim",
         "impls.adapters.tensorflow_optim",
     ),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
@@ -72,6 +73,7 @@ ADAPTERS = (
     "keras_optim",
     "mlx_optim",
     "optax_optim",
+    "paddle_optim",
     "tensorflow_optim",
     "torch_optim",
 )

@@ -86,6 +86,7 @@ class Driven:
     world: str = ""
     dtypes: Collection[str] = tuple(FORMATS)
     slow: bool = False
+    changes: Sequence[str] = ()  # the hyperparameters that may change; all of them if empty
 
     @property
     def name(self) -> str:
@@ -113,7 +114,7 @@ class Driven:
 
     def changeable(self, spec: Spec) -> Sequence[str]:
         rest = [h.name for h in spec.hypers.values() if not h.is_flag and h.name != "lr"]
-        return ("lr", *rest)
+        return self.changes or ("lr", *rest)
 
     def keywords(self, hyper: Hypers) -> Keywords:
         named = {word: hyper[n] for n, word in self.entry.keywords.items()}
