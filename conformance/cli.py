@@ -143,6 +143,7 @@ def check(
                     slow=found["slow"],
                     library=found["library"],
                     version=found["version"],
+                    world=found["world"],
                 )
                 for dtype in wanted
             ]
@@ -349,7 +350,12 @@ def list_(what: str) -> None:
             click.echo(f"{name:<10} {s.title}: {s.cite}")
     elif what == "implementations":
         for library in LIBRARIES:
-            for found in list_target(library, None):
+            try:
+                listed = list_target(library, None)
+            except RequestError as e:  # not installed
+                click.echo(str(e))
+                continue
+            for found in listed:
                 click.echo(
                     f"{found['implementation']:<38} {found['spec']:<10} "
                     f"{found['library']} {found['version']}"

@@ -17,7 +17,7 @@ from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
 from .identify import UNEXPLAINED, Identification, own_profiles
-from .implementation import Implementation, Unsupported, one_line
+from .implementation import Implementation, Unsupported, lacks, one_line
 from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
@@ -245,6 +245,7 @@ class Examination:
             fixed=self.fixed,
             changeable=self.implementation.changeable(self.spec),
             small=slow,
+            lacks=lacks(self.implementation),
         ):
             self._look(scenario)
 

@@ -207,10 +207,10 @@ class Explainer:
         traces: Sequence[Trace],
         lent: str | None,
     ) -> dict[str, Any]:
-        match = answer.variant if answer.variant and answer.variant != self.claimed else None
+        match = answer.variant if answer.variant != self.claimed else None
         shift = self._shift(traces) if answer.variant is None and lent is None else None
         where = circumstances(small, d.group, d.param)
-        reason = self._reason(d, answer, match, shift)
+        reason = self._reason(d, answer, match, shift, small.dtype)
         if lent is not None:
             reason = (
                 f"{lent} of the group is ignored; the first group's value explains what is seen"
@@ -254,10 +254,14 @@ class Explainer:
         answer: Identification,
         match: Mapping[str, str] | None,
         shift: int | None,
+        dtype: str,
     ) -> str:
-        if answer.variant is not None and answer.profile != self.profile:
+        told = answer.profile != self.profile and (
+            match is None or not answer.profile.harmless(dtype)
+        )
+        if answer.variant is not None and told:
             parts = profile_in_words(answer.profile)
-            follows = f"{self._follows(match)}; " if match else ""
+            follows = f"{self._follows(match)}; " if match is not None else ""
             return f"{follows}{parts}, a precision that it does not claim"
         if match is not None:
             return self._follows(match)

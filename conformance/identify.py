@@ -110,8 +110,12 @@ def identify(
     """
     every = lattice(spec)
     low = any(FORMATS[t.scenario.dtype].digits < FORMATS["float32"].digits for t in traces)
-    trials = [(p, every) for p in profiles if p == base or _likely(p, low)]
+    flushed = all(_no_subnormals(t) for t in traces)
+    trials = [(p, every) for p in profiles if p == base or _likely(p, low, flushed)]
     if instead_of is not None:
+        # of several labels of one formula, what differs least from the claim tells most
+        here = set(spec.variant(instead_of).items())
+        every.sort(key=lambda v: len({axis for axis, _ in set(v) ^ here}))
         # the claimed equations in another precision are a plainer explanation than other equations
         claimed = [tuple(spec.variant(instead_of).items())]
         usual = base or Profile()
@@ -172,11 +176,24 @@ def own_profiles(traces: Sequence[Trace], spec: Spec, claimed: Mapping[str, str]
     ]
 
 
-def _likely(profile: Profile, low: bool) -> bool:
-    """Whether a profile is tried with all variants: scalars and hyperparameters in float32, and
-    master weights where tensors have 16 bits; the rest is tried with the claimed equations only."""
+def _likely(profile: Profile, low: bool, flushed: bool) -> bool:
+    """Whether a profile is tried with all variants: scalars and hyperparameters in float32, flushed
+    subnormals where none were seen, and master weights where tensors have 16 bits; the rest is
+    tried with the claimed equations only."""
     unusual = set(profile.deviations())
-    return unusual <= {"scalars", "hypers"} or (low and unusual == {"memory"})
+    single = {"scalars", "hypers", "subnormals"} if flushed else {"scalars", "hypers"}
+    return unusual <= single or (low and unusual == {"memory"})
+
+
+def _no_subnormals(trace: Trace) -> bool:
+    """Whether no step left a subnormal number where there was another value before."""
+    tiny = FORMATS[trace.scenario.dtype].tiny
+    return not any(
+        ((x != 0) & (np.abs(x) < tiny) & (x != row.start.get(name, 0))).any()
+        for rows in trace.rows.values()
+        for row in rows
+        for name, x in row.observed.items()
+    )
 
 
 def accepted(

@@ -11,6 +11,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
@@ -98,10 +99,65 @@ class Implementation(Protocol):
         """A script that replays a scenario with the library alone and prints every tensor."""
 
 
+# What an implementation may say of itself besides; most have no reason to.
+
+
+def lacks(implementation: Implementation) -> frozenset[str]:
+    """Its attribute ``lacks``: what scenarios must do without, names of ``without.LACKS``."""
+    return frozenset(getattr(implementation, "lacks", ()))
+
+
+def shares_clock(implementation: Implementation) -> bool:
+    """Whether its attribute ``clock`` is ``"optimizer"``: t counts the steps of the optimizer, and
+    not those in which the parameter had a gradient."""
+    return getattr(implementation, "clock", "parameter") == "optimizer"
+
+
+def world(implementation: Implementation) -> str:
+    """Its attribute ``world``: implementations of unlike worlds share no process, as those of a
+    library that settles on its backend when it is imported."""
+    return str(getattr(implementation, "world", ""))
+
+
 # ---- targets ---------------------------------------------------------------------------------
 
-LIBRARIES = ("torch", "reference")
-"""The libraries with an adapter of our own; their adapters lie in ``impls/adapters``."""
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library with an adapter of our own: the module in ``impls/adapters`` whose function
+    ``library`` gives its implementations.  It is imported when a target asks for it.
+
+    ``where`` is what stands before the colon of its targets; "" where any module may.  ``needs``
+    are the modules that must be installed, ``extra`` the optional dependencies that bring them.
+    """
+
+    adapter: str
+    where: str
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+
+LIBRARIES: Mapping[str, Library] = {
+    "torch": Library("optconform.impls.adapters.torch_optim", ""),
+    "reference": Library("optconform.impls.adapters.torch_optim", "reference"),
+    "optax": Library("optconform.impls.adapters.optax_optim", "optax", ("optax",), "optax"),
+    "jax": Library(
+        "optconform.impls.adapters.jax_optim", "jax.example_libraries.optimizers", ("jax",), "jax"
+    ),
+    "keras": Library(
+        "optconform.impls.adapters.keras_optim", "keras.optimizers", ("keras",), "keras"
+    ),
+    "tensorflow": Library(
+        "optconform.impls.adapters.tensorflow_optim",
+        "tensorflow.compat.v1.train",
+        ("tensorflow",),
+        "tensorflow",
+    ),
+    "paddle": Library(
+        "optconform.impls.adapters.paddle_optim", "paddle.optimizer", ("paddle",), "paddle"
+    ),
+    "mlx": Library("optconform.impls.adapters.mlx_optim", "mlx.optimizers", ("mlx",), "mlx"),
+}
 
 
 def resolve(target: str, spec: str | None) -> list[Implementation]:
@@ -115,11 +171,14 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
     if ":" not in target:
         return _on(path, _library(target, spec))
     where, _, name = target.rpartition(":")
-    if where in LIBRARIES and where not in ("torch",):
-        found = [i for i in _library(where, spec) if i.name == target]
-        if not found:
-            raise RequestError(f"{where} has no {name!r}")
-        return _on(path, found)
+    for key, library in LIBRARIES.items():
+        if where and where == library.where:
+            every = _library(key, None)
+            found = [i for i in every if _path(i.name)[0] == target]
+            if not found:
+                known = ", ".join(dict.fromkeys(_path(i.name)[0].rpartition(":")[2] for i in every))
+                raise RequestError(f"{where} has no {name!r} that a spec describes; it has {known}")
+            return _on(path, _follow(found, spec))
     if not where or not name:
         raise RequestError(f"target {target!r} is not LIBRARY, MODULE:CLASS or FILE.py:CLASS")
     module, label = _module(where, target)
@@ -167,7 +226,13 @@ def _library(target: str, spec: str | None) -> list[Implementation]:
             f"unknown target {target!r}; name a library ({', '.join(LIBRARIES)}), MODULE:CLASS or "
             "FILE.py:CLASS"
         )
-    adapter = importlib.import_module("optconform.impls.adapters.torch_optim")
+    known = LIBRARIES[target]
+    for module in known.needs:
+        if importlib.util.find_spec(module) is None:
+            raise RequestError(
+                f"{module} is not installed; pip install 'optconform[{known.extra}]'"
+            )
+    adapter = importlib.import_module(known.adapter)
     library: list[Implementation] = adapter.library(target)
     return _follow(library, spec)
 

@@ -6,7 +6,7 @@ from typing import Any
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
 from .identify import UNEXPLAINED, Identification, identify, lattice
-from .implementation import Implementation, Unsupported
+from .implementation import Implementation, Unsupported, lacks
 from .lockstep import Trace, judge, run
 from .oracle.scalars import Profile
 from .render import equation_text
@@ -51,6 +51,7 @@ def _traces(
         fixed={**implementation.fixed(spec), **settings.hyper},
         changeable=implementation.changeable(spec),
         small=implementation.slow,
+        lacks=lacks(implementation),
     ):
         emit({"event": "scenario", "scenario": to_json(scenario)})
         try:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import expr
 from .formats import FORMATS, Format
-from .implementation import Floats, Implementation, Session, Unsupported
+from .implementation import Floats, Implementation, Session, Unsupported, shares_clock
 from .oracle.free import free_running
 from .oracle.judge import Judgement, Steps, compare, outcomes
 from .oracle.scalars import Profile
@@ -64,6 +64,7 @@ def run(implementation: Implementation, scenario: Scenario, spec: Spec) -> Trace
 def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace: Trace) -> None:
     fmt = FORMATS[scenario.dtype]
     session = implementation.start(scenario, spec)
+    shared = shares_clock(implementation)
     groups: list[Group] = []
     hypers: list[dict[str, Value]] = []
     counts: list[list[int]] = []
@@ -111,6 +112,8 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
                     for k in range(len(gr.params)):
                         grad = grads[g][k]
                         before, after = states[g][k], new_states[g][k]
+                        if shared or grad is not None:
+                            counts[g][k] += 1
                         if grad is None:
                             if not _same(values[g][k], new_values[g][k]) or any(
                                 n not in after or not _same(x, after[n]) for n, x in before.items()
@@ -119,8 +122,7 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
                             continue
                         if left is not None and not _same(grad, left[g][k]):
                             trace.broken.append(("gradient-untouched", step, g, k))
-                        counts[g][k] += 1
-                        if counts[g][k] == 1:
+                        if (g, k) not in trace.rows:
                             first_lr[g][k] = float(hypers[g].get("lr", 0.0))
                         scalars = {
                             **{n: float(v) for n, v in hypers[g].items()},
@@ -226,7 +228,8 @@ def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] 
         observed: dict[str, list[list[Floats]]] = {n: [] for n in ("p", *needed)}
         off: dict[str, list[list[Floats]]] = {n: [] for n in needed}
         inexact = False
-        for _, some in members:
+        for key, some in members:
+            first_row = trace.rows[key][0]
             for n in start:
                 start[n].append([])
             for n in observed:
@@ -241,7 +244,8 @@ def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] 
                     if n not in row.observed:
                         return None
                     error = np.zeros_like(row.grad)
-                    if row.scalars["t"] == 1:
+                    late = row is first_row and n not in row.start  # its clock ran before it
+                    if row.scalars["t"] == 1 or late:
                         init = float(initial_state(inits[n].init, row.scalars))
                         value = np.full_like(row.grad, init)
                         if fmt.round(np.array(init)) != init:

@@ -46,6 +46,7 @@ class Job:
     slow: bool = False
     library: str = ""
     version: str = ""
+    world: str = ""
 
 
 def list_target(target: str, spec: str | None) -> list[Message]:
@@ -97,7 +98,7 @@ def run_jobs(
 
     def work() -> None:
         worker: _Process | None = None
-        target = ""
+        place = ("", "")
         try:
             while not stopping.is_set():
                 try:
@@ -105,10 +106,11 @@ def run_jobs(
                 except queue.Empty:
                     return
                 assert job is not None
-                if worker is not None and (job.target != target or not worker.alive):
+                here = (job.target, job.world)
+                if worker is not None and (here != place or not worker.alive):
                     worker.stop()  # what one target did to its process, no other shall see
                     worker = None
-                worker, target = worker or _Process(), job.target
+                worker, place = worker or _Process(), here
                 result = _run_job(worker, job, timeout, progress)
                 if result.pop("process_ended", False):
                     worker.stop()
@@ -346,7 +348,7 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
     from .contracts.bench import Bench
     from .contracts.phase import script_of
     from .examine import Examination, Settings
-    from .implementation import resolve
+    from .implementation import resolve, world
     from .investigate import investigate
     from .oracle.scalars import Profile
     from .record import plain
@@ -367,6 +369,7 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
                     "spec": i.spec,
                     "variant": dict(i.variant),
                     "slow": i.slow,
+                    "world": world(i),
                 }
                 for i in found
             ],

@@ -30,6 +30,7 @@ LAYERS = (
     ("oracle.bound",),
     ("oracle.exact", "oracle.free", "oracle.judge"),
     ("scenario",),
+    ("without",),
     ("implementation", "strategies"),
     ("decay",),
     ("interpreter",),
@@ -37,6 +38,15 @@ LAYERS = (
     ("coincide", "lively"),
     ("contracts", "contracts.contract"),
     ("impls.adapters", "impls.adapters.torch_repro", "impls.adapters.torch_checks"),
+    ("impls.adapters.driven",),
+    (
+        "impls.adapters.jax_optim",
+        "impls.adapters.keras_optim",
+        "impls.adapters.mlx_optim",
+        "impls.adapters.optax_optim",
+        "impls.adapters.paddle_optim",
+        "impls.adapters.tensorflow_optim",
+    ),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim",),
@@ -65,11 +75,23 @@ LAYERS = (
     ("cli",),
 )
 
+ADAPTERS = (
+    "jax_optim",
+    "keras_optim",
+    "mlx_optim",
+    "optax_optim",
+    "paddle_optim",
+    "tensorflow_optim",
+    "torch_optim",
+)
+
 UPWARD = {
-    ("implementation", "impls.adapters.torch_optim"): (
-        "targets are resolved by name, and torch is loaded only when one is: import_module with "
-        "the adapter's name, as an entry point would be"
-    ),
+    ("implementation", f"impls.adapters.{adapter}"): (
+        "targets are resolved by name, and a library is loaded only when one is: import_module "
+        "with the adapter's name, as an entry point would be"
+    )
+    for adapter in ADAPTERS
+} | {
     ("impls.adapters.torch_repro", "impls.adapters.torch_optim"): (
         "an annotation: imported under TYPE_CHECKING, never when the program runs"
     ),

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..implementation import Implementation, Unsupported
+from ..implementation import Implementation, Unsupported, lacks
 from ..lockstep import Judged, Trace, judge, position, run, worst
 from ..minimise import Focus
 from ..oracle.scalars import PROFILES, Profile
 from ..scenario import Group, Param, Recipe, Scenario, Step, dumps, to_json
 from ..spec import Hypers, Spec, Value
 from ..strategies import usual
+from ..without import LACKS, without
 from .contract import NotApplicable
 
 Emit = Callable[[dict[str, Any]], None]
@@ -111,7 +112,16 @@ class Bench:
     ) -> Scenario:
         """Plain steps of these groups, all in one setting."""
         made = tuple(Group(self.setting(hyper or {}), tuple(g)) for g in groups)
-        return Scenario(self.spec.name, self.dtype, made, (Step(),) * steps)
+        return self.fit(Scenario(self.spec.name, self.dtype, made, (Step(),) * steps))
+
+    def fit(self, scenario: Scenario, *needs: str) -> Scenario:
+        """The scenario without what the implementation lacks; NotApplicable if that is one of what
+        the contract ``needs``."""
+        missing = lacks(self.implementation)
+        for name in needs:
+            if name in missing:
+                raise NotApplicable(LACKS[name])
+        return without(scenario, missing)
 
     @functools.cached_property
     def lively(self) -> dict[str, Value]:

@@ -56,7 +56,7 @@ def resume(bench: Bench) -> Breach | None:
     return _compared(
         bench,
         "saving and loading",
-        replace(bench.scenario(some), events=events),
+        bench.fit(replace(bench.scenario(some), events=events), "reload"),
         lambda s: replace(s, events=tuple(e for e in s.events if e != load)),
     )
 
@@ -68,8 +68,8 @@ def joint_separate(bench: Bench) -> Breach | None:
 
     def scenario(count: int) -> Scenario:
         made = bench.scenario(params[:count], other, steps=2)
-        second = replace(made.groups[1], hyper=_slower(made.groups[1].hyper))
-        return replace(made, groups=(made.groups[0], second))
+        rest = tuple(replace(g, hyper=_slower(g.hyper)) for g in made.groups[1:])
+        return replace(made, groups=(made.groups[0], *rest))
 
     def fault(count: int) -> tuple[str, Scenario] | None:
         """A parameter that is wrong among the others and right alone."""
@@ -90,10 +90,12 @@ def joint_separate(bench: Bench) -> Breach | None:
     found = fault(high)
     assert found is not None
     said, alone = found
+    joint = scenario(high)
+    beside = "" if len(joint.groups) == 1 else f" and {len(other)} in the second"
     return Breach(
-        f"with {high} parameter{'s' * (high > 1)} in the first group and {len(other)} in the "
-        f"second, {said}, and is right alone",
-        {"together": scenario(high), "alone": alone},
+        f"with {high} parameter{'s' * (high > 1)} in the first group{beside}, {said}, and is right "
+        "alone",
+        {"together": joint, "alone": alone},
     )
 
 
@@ -115,7 +117,7 @@ def late_gradient(bench: Bench) -> Breach | None:
     return _compared(
         bench,
         "a first gradient that comes late",
-        replace(plain, events=events),
+        bench.fit(replace(plain, events=events), "none-gradient"),
         lambda s: replace(s, events=tuple(Step() if isinstance(e, Step) else e for e in s.events)),
     )
 

@@ -66,13 +66,16 @@ PROFILES = tuple(
     sorted(
         (
             Profile(**{name: _UNUSUAL[name] for name in names})
-            for count in range(3)
-            for names in itertools.combinations(_UNUSUAL, count)
+            for names in (
+                *(names for count in range(3) for names in itertools.combinations(_UNUSUAL, count)),
+                ("scalars", "hypers", "subnormals"),
+            )
         ),
         key=lambda p: p.rounding == "faithful",
     )
 )
-"""The known profiles, at most two deviations each, the plainest first."""
+"""The known profiles, the plainest first: at most two deviations each, and those of a framework
+that keeps every scalar in a float32 tensor and flushes subnormals, as TensorFlow does."""
 
 
 @dataclass(frozen=True, slots=True)
