@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from .compare import SCHEMA, as_dict
-from .compare import compare as compared
+from .comparison.compare import SCHEMA, as_dict
+from .comparison.compare import compare as compared
 from .options import output_file, parse_hyper
 from .record import dumps, environment, write
 from .spec import Value

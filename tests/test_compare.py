@@ -17,16 +17,16 @@ import pytest
 import torch
 
 from optconform.cli import main
-from optconform.coincide import coincidences, under
 from optconform.comparing import record_of
+from optconform.comparison.coincide import coincidences, under
+from optconform.comparison.march import march
+from optconform.comparison.pair import pair, side
+from optconform.comparison.separate import separation
 from optconform.errors import RequestError
 from optconform.impls.reference import SGD, Adam, AdamW
 from optconform.interpreter import machine
-from optconform.march import march
-from optconform.pair import pair, side
 from optconform.record import dumps
 from optconform.reports import comparison_html, comparison_markdown, tell_comparison
-from optconform.separate import separation
 from optconform.spec import Spec
 from optconform.spec_file import load
 

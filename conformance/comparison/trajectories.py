@@ -12,14 +12,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .expr import Root
-from .formats import FORMATS
-from .interpreter import Machine, machine
+from ..expr import Root
+from ..formats import FORMATS
+from ..interpreter import Machine, machine
+from ..spec import Value
 from .lively import Knob, Setting, knob
 from .march import Array, march
 from .pair import Pair
 from .separate import bounds, ratios
-from .spec import Value
 
 STEPS = (1, 10, 100, 1000)
 SCALES = (1e-3, 1.0, 1e3)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import expr
-from .expr import (
+from .. import expr
+from ..expr import (
     Absolute,
     Const,
     Graph,
@@ -25,8 +25,8 @@ from .expr import (
     Sign,
     Sum,
 )
-from .interpreter import Machine
-from .spec import Hypers
+from ..interpreter import Machine
+from ..spec import Hypers
 
 Real = np.longdouble
 Array = NDArray[np.longdouble]

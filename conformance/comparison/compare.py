@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import RequestError
+from ..spec import Value
 from .coincide import Coincidence, Coincidences, coincidences, under
-from .errors import RequestError
 from .lively import lively
 from .pair import (
     AxisDifference,
@@ -23,7 +24,6 @@ from .pair import (
     side,
 )
 from .separate import MOST_STEPS, Separation, separation
-from .spec import Value
 from .trajectories import (
     CURVE,
     DECAY_STEPS,

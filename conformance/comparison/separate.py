@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..formats import EXTENDED, FORMATS
+from ..interpreter import machine
+from ..lockstep import initial_state
+from ..oracle import exact
+from ..oracle.bound import Outcome
+from ..oracle.free import free_running
+from ..oracle.scalars import Profile
+from ..spec import HyperSpec, Value, program, states_of
 from .coincide import STEADY_LR, Coincidences
-from .formats import EXTENDED, FORMATS
-from .interpreter import machine
-from .lockstep import initial_state
 from .march import march
-from .oracle import exact
-from .oracle.bound import Outcome
-from .oracle.free import free_running
-from .oracle.scalars import Profile
 from .pair import Pair, Side
-from .spec import HyperSpec, Value, program, states_of
 
 MOST_STEPS = 4
 

@@ -12,13 +12,13 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from . import expr
-from .equivalence import Case, Forms, Unwieldy, cases
-from .expr import Graph, Hyper, Index, Input, Product
-from .interpreter import Machine, machine, rebuilt
-from .oracle.structure import reachable
+from .. import expr
+from ..equivalence import Case, Forms, Unwieldy, cases
+from ..expr import Graph, Hyper, Index, Input, Product
+from ..interpreter import Machine, machine, rebuilt
+from ..oracle.structure import reachable
+from ..spec import Value
 from .pair import Pair
-from .spec import Value
 
 STEADY_LR = "lr constant"
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import expr
-from .interpreter import machine
+from .. import expr
+from ..interpreter import machine
+from ..spec import HyperSpec, Value, equations_of
 from .march import march
 from .pair import Pair, Side, lines, single_deviations
-from .spec import HyperSpec, Value, equations_of
 
 HALVINGS = (5, 50, 500)
 """The steps after which lr is halved, where the sides differ only while lr changes."""

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .errors import RequestError, SpecError
-from .render import equations, symbols
-from .spec import Domain, HyperSpec, Spec, Value, states_of
-from .spec_file import load
+from ..errors import RequestError, SpecError
+from ..render import equations, symbols
+from ..spec import Domain, HyperSpec, Spec, Value, states_of
+from ..spec_file import load
 
 _SIDE = re.compile(r"(?P<spec>[^\[\]]+)(?:\[(?P<variant>[^\[\]]*)\])?\Z")
 

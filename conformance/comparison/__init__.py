@@ -1,0 +1,1 @@
+"""Two specs or variants side by side: what the command ``compare`` tells."""
