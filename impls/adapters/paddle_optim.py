@@ -72,7 +72,7 @@ ADAM = {**EPS, "beta1": "beta1", "beta2": "beta2", "amsgrad": "amsgrad"}
 MOMENTS = {"m": "moment1", "v": "moment2", "v_max": "moment2_max"}
 RMSPROP = {**EPS, "alpha": "rho", "momentum": "momentum", "centered": "centered"}
 
-ENTRIES = (
+ENTRIES: Sequence[Any] = (
     ("SGD", "sgd", LR, {}, {}),
     (
         "Momentum",

@@ -80,7 +80,7 @@ def _positive(keywords: Keywords) -> Keywords:
 
 LR = {"lr": "learning_rate"}
 
-ENTRIES = (
+ENTRIES: Sequence[Any] = (
     ("GradientDescentOptimizer", "sgd", LR, {}, {}, {}),
     (
         "MomentumOptimizer",
