@@ -10,6 +10,7 @@ import numpy as np
 
 from . import explain
 from .explain import Diagnosis, diagnoses
+from .formats import FORMATS
 from .identify import UNEXPLAINED, Identification, accepted, identify
 from .implementation import Implementation, Unsupported, one_line
 from .lockstep import Trace, judge, run
@@ -185,6 +186,10 @@ class Explainer:
     def _identified(self, kept: Sequence[tuple[int, Trace]], smallest: Trace) -> Identification:
         """What explains a class of failures; from the smallest trace alone only if unambiguous."""
         self.emit({"event": "phase", "phase": "identifying"})
+        # more traces explain no more; with 16 bits, master weights admit too much in so small a one
+        low = FORMATS[smallest.scenario.dtype].digits < FORMATS["float32"].digits
+        if not low and self._identify([smallest]).variant is None:
+            return UNEXPLAINED
         whole = self._whole
         if whole.variant is not None and self._explains(whole, [smallest]):
             return whole
@@ -193,7 +198,7 @@ class Explainer:
             # the smallest goes first: it rejects most hypotheses at the least cost
             answer = self._identify([smallest, *some, *self.passing])
             if answer.variant is None:
-                continue
+                break
             if some or answer.unique or answer.variant == self.claimed:
                 return answer
         return UNEXPLAINED

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import expr
 from .errors import SpecError
 from .formats import FORMATS
 from .lockstep import (
@@ -27,7 +28,7 @@ from .lockstep import (
 )
 from .oracle.judge import Steps, outcomes
 from .oracle.scalars import PROFILES, Profile
-from .spec import Spec, states_of
+from .spec import Spec, all_conditions, program, states_of
 
 Variant = tuple[tuple[str, str], ...]
 Refuted = Mapping[str, NDArray[np.bool_]]
@@ -217,10 +218,13 @@ def accepted(
     for some in by_init.values():
         found = blocks(trace, spec, dict(some[0]))
         if found is None:
-            if len(some) > FEW:
-                few = _narrow_trace(trace)
-                some = [v for v in some if _explains_freely(few, spec, v, profile, None)]
-            kept.update(v for v in some if _explains_freely(trace, spec, v, profile, refuted))
+            few = _narrow_trace(trace)
+            for alike in _same_programs(trace, spec, some):
+                first = alike[0]
+                if len(some) > FEW and not _explains_freely(few, spec, first, profile, None):
+                    continue
+                if _explains_freely(trace, spec, first, profile, refuted):
+                    kept.update(alike)
             continue
         masks = refuted if refuted is not None and len(refuted) == len(found) else [{}] * len(found)
         order = sorted(zip(found, masks, strict=True), key=lambda b: b[0].steps.start["p"].size)
@@ -251,6 +255,25 @@ def _refuted(
     ]
     some = any(mask.any() for parts in plain for masks in parts for mask in masks.values())
     return plain if some else every
+
+
+def _same_programs(
+    trace: Trace, spec: Spec, hypotheses: Sequence[Variant]
+) -> Iterable[list[Variant]]:
+    """The hypotheses that run the same equations in every step of a trace, together."""
+    conditions = all_conditions(spec)
+    settings = {
+        frozenset(c for c in conditions if expr.holds(c, row.scalars)): row
+        for rows in trace.rows.values()
+        for row in rows
+    }
+    alike: dict[object, list[Variant]] = {}
+    for v in hypotheses:
+        programs = (
+            program(spec, dict(v), r.scalars, int(r.scalars["t"])) for r in settings.values()
+        )
+        alike.setdefault(tuple(tuple(p.outputs.items()) for p in programs), []).append(v)
+    return alike.values()
 
 
 def _explains_freely(
