@@ -2,7 +2,6 @@
 
 import functools
 import math
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from . import explain
 from .explain import Diagnosis, diagnoses
 from .formats import FORMATS
 from .identify import UNEXPLAINED, Identification, accepted, identify
-from .implementation import Implementation, Unsupported, one_line
+from .implementation import Implementation, Unsupported, one_line, traceback_of
 from .lockstep import Trace, judge, run
 from .minimise import Fails, Focus, minimise
 from .oracle.scalars import Profile
@@ -348,7 +347,7 @@ class Explainer:
                 "check": "run" if steady else "determinism",
                 "summary": summary,
                 "occurrences": occurrences,
-                "traceback": "".join(traceback.format_exception(error))[-4000:],
+                "traceback": traceback_of(error),
                 "scenario": to_json(small),
                 "repro": self.implementation.repro(small, self.spec),
             }

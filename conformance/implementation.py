@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -284,6 +285,12 @@ def _guess(subject: Any, name: str) -> str:
         if spec_name in plain[0]:
             return spec_name
     raise RequestError(f"cannot tell which spec {name} claims to follow; say it with --spec")
+
+
+def traceback_of(e: BaseException) -> str:
+    """The end of an exception's traceback, without the folders in which packages are installed."""
+    text = "".join(traceback.format_exception(e))[-4000:]
+    return re.sub(r'File "[^"]*/(?=site-packages/)', 'File "', text)
 
 
 def one_line(e: BaseException) -> str:

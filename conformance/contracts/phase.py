@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from ..implementation import Implementation, one_line
+from ..implementation import Implementation, one_line, traceback_of
 from ..minimise import Focus, minimise
 from ..scenario import Scenario, from_json, to_json
 from .bench import Bench, Breach, Raised, param
@@ -140,7 +140,7 @@ def _crash(error: BaseException, contract: str) -> Finding:
     return {
         "kind": "crash",
         "summary": f"{contract}: raised {one_line(error)}",
-        "traceback": "".join(traceback.format_exception(error))[-4000:],
+        "traceback": traceback_of(error),
         "error": error,
     }
 

@@ -234,10 +234,8 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
     for guise, sentence in GUISES.items():
         claim = guise if guise in CLAIMED_GUISES else ""
         off: dict[str, Any] = {}
-        if guise in (
-            "sparse",
-            "sparse-twice",
-        ):  # decay and sparse gradients do not go together, as documented
+        if guise in ("sparse", "sparse-twice"):
+            # decay and sparse gradients do not go together, as documented
             off = {n: 0.0 for n in ("weight_decay",) if n in spec.hypers}
         if guise == "sparse-twice":
             off |= {n: 0.5 for n in BELOW_ONE if n in spec.hypers} | {"lr": 0.125}

@@ -209,5 +209,6 @@ def _tensor(values: str, p: Param, layout: str) -> str:
         order = tuple(range(len(p.shape)))[::-1]
         return f"{text}.permute({order}).contiguous().permute({order})"
     if layout == "strided" and len(p.shape) >= 1:
-        return f"torch.stack([{text}] * 2, dim=-1)[..., 0]"
+        between = f"torch.full({p.shape!r}, 7.0, dtype=dtype)"  # as where it was found
+        return f"torch.stack([{text}, {between}], dim=-1)[..., 0]"
     return text
