@@ -5,8 +5,9 @@ from typing import Any
 
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
-from .identify import UNEXPLAINED, Identification, identify, lattice
+from .identify import UNEXPLAINED, Identification, identify
 from .implementation import Implementation, Unsupported, lacks
+from .lattice import lattice
 from .lockstep import Trace, judge, run
 from .oracle.scalars import Profile
 from .render import equation_text

@@ -51,6 +51,8 @@ LAYERS = (
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim",),
     ("lockstep",),
+    ("lattice",),
+    ("admit",),
     ("identify", "explain", "minimise", "comparison.separate"),
     ("comparison.trajectories",),
     ("comparison.compare",),
