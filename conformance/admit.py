@@ -24,6 +24,7 @@ Admitted = dict[Variant, frozenset[str]]
 
 FEW = 8  # hypotheses that are tried on whole traces at once
 COLUMNS = 48
+BEGIN = 2  # steps
 
 
 def admitted(
@@ -186,7 +187,7 @@ def _narrow(block: Block, masks: Mapping[str, NDArray[np.bool_]]) -> Block:
 
 
 def _narrow_trace(trace: Trace) -> Trace:
-    """A trace with a few columns of each parameter."""
+    """The first steps of a trace, with a few columns of each parameter."""
 
     def cut(row: Row) -> Row:
         n = row.grad.size
@@ -199,7 +200,9 @@ def _narrow_trace(trace: Trace) -> Trace:
             {k: x[at] for k, x in row.observed.items()},
         )
 
-    rows = {key: [cut(r) for r in some] for key, some in trace.rows.items() if some[0].grad.size}
+    rows = {
+        key: [cut(r) for r in some[:BEGIN]] for key, some in trace.rows.items() if some[0].grad.size
+    }
     return Trace(trace.scenario, rows, visible=False)
 
 

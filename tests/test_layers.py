@@ -38,6 +38,7 @@ LAYERS = (
     ("comparison.coincide", "comparison.lively"),
     ("contracts", "contracts.contract"),
     ("impls.adapters", "impls.adapters.torch_repro", "impls.adapters.torch_checks"),
+    ("probes",),
     ("impls.adapters.driven",),
     (
         "impls.adapters.jax_optim",
@@ -73,7 +74,7 @@ LAYERS = (
     ("reports",),
     ("worker",),
     ("options",),
-    ("trials", "comparing"),
+    ("trials", "comparing", "identifying"),
     ("cli",),
 )
 
