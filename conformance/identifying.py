@@ -68,8 +68,11 @@ def in_words(answer: Mapping[str, Any]) -> str:
     if variant is not None and variant != answer["claimed"]:
         said += f" (declared: {_label(answer['claimed'])})"
     lines = [f"{answer['implementation']}: {answer['spec']}: {said}", f"  {answer['explanation']}"]
-    if answer["aliases"]:
-        lines.append(f"  the same formula as: {'; '.join(map(_label, answer['aliases']))}")
+    here = answer["only_here"]
+    if always := [v for v in answer["aliases"] if v not in here]:
+        lines.append(f"  the same formula as: {'; '.join(map(_label, always))}")
+    if here:
+        lines.append(f"  under the settings that it takes also: {'; '.join(map(_label, here))}")
     for other in answer["remaining"]:
         lines.append(f"  also possible: {_label(other['variant'])}")
         if same := [c for c in other.get("same", ()) if c]:

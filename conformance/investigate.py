@@ -8,7 +8,7 @@ from it.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from .comparison.coincide import coincidences
+from .comparison.coincide import coincidences, under
 from .comparison.pair import Side, pair
 from .comparison.separate import separation
 from .examine import SLOW_EXAMPLES, Settings
@@ -38,8 +38,9 @@ def investigate(
 
     Returns spec, variant (the axes that differ from the default, or None), aliases, profile,
     unique, accepted and rejected (lists of variants), remaining (those accepted that are another
-    formula, each with when it is the same and an input that would separate it), and an explanation
-    in words.
+    formula, each with when it is the same and an input that would separate it), only_here (those
+    of the aliases that are the same formula only under what the implementation takes), and an
+    explanation in words.
     """
     fixed = {**implementation.fixed(spec), **settings.hyper}
     directed, drawings = _scenarios(implementation, spec, settings, fixed)
@@ -60,12 +61,10 @@ def investigate(
         _, first = _faults(traces, spec, spec.variant(implementation.variant), Profile())
         words = f"no variant explains it; {first}" if first else "no variant explains all its runs"
         return _answer(implementation, spec, found, [], words)
-    remaining = _remaining(found, spec, fixed, implementation.changeable(spec))
-    many = (
-        f"{len(remaining)} other variants remain" if remaining[1:] else "one other variant remains"
-    )
-    words = f"{many if remaining else 'unique'} after {len(traces)} runs{but}"
-    return _answer(implementation, spec, found, remaining, words)
+    others = remaining(found, spec, fixed, implementation.changeable(spec))
+    left = f"{len(others)} other variants remain" if others else "unique"
+    words = f"{left} after {len(traces)} runs{but}"
+    return _answer(implementation, spec, found, others, words)
 
 
 def _scenarios(
@@ -125,7 +124,7 @@ def _faults(
     return count, first
 
 
-def _remaining(
+def remaining(
     found: Identification, spec: Spec, fixed: Mapping[str, Value], changeable: Collection[str]
 ) -> list[dict[str, Any]]:
     """The accepted variants that are another formula: when they are the same, and the smallest
@@ -149,20 +148,28 @@ def _remaining(
     return [*told, *({"variant": v} for v in others[MOST:])]
 
 
+def _always(found: Identification, alias: Mapping[str, str], spec: Spec) -> bool:
+    """Whether an alias is the same formula under any settings, and not only under those that the
+    implementation takes."""
+    p = pair(Side("found", spec, found.variant or {}), Side("alias", spec, alias))
+    return under(p, {}) is not None
+
+
 def _answer(
     implementation: Implementation,
     spec: Spec,
     found: Identification,
-    remaining: list[dict[str, Any]],
+    others: list[dict[str, Any]],
     words: str,
 ) -> dict[str, Any]:
     every = [dict(v) for v in lattice(spec)]
     return {
         "implementation": implementation.name,
         **found.as_dict(),
+        "only_here": [v for v in found.aliases if not _always(found, v, spec)],
         "spec": spec.name,
         "claimed": dict(implementation.variant),
         "rejected": [v for v in every if v not in found.accepted],
-        "remaining": remaining,
+        "remaining": others,
         "explanation": words,
     }

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from optconform.examine import Settings
+from optconform.identify import Identification
 from optconform.implementation import Session, resolve
 from optconform.interpreter import Interpreted, machine
-from optconform.investigate import investigate
+from optconform.investigate import investigate, remaining
 from optconform.lattice import lattice
+from optconform.oracle.scalars import Profile
 from optconform.probes import probes
 from optconform.scenario import Scenario, SetHyper
 from optconform.spec import Spec
@@ -65,18 +67,30 @@ def test_combined_deviations_are_told_whole(name: str, hidden: bool) -> None:
         assert dict(variant) in [answer["variant"], *answer["aliases"]], answer["explanation"]
 
 
-def test_what_remains_is_told_with_an_input_that_separates() -> None:
+def test_labels_of_one_formula_are_told_from_labels_that_nothing_separates_here() -> None:
     """Without a change of lr, decay by its square is decay by it."""
     spec = load("adamw")
-    answer = found(Played(machine(spec, {}), "steady", steady=True), spec)
-    assert answer["variant"] == {}
+    steady = found(Played(machine(spec, {}), "steady", steady=True), spec)
     squared = {"decay": "decoupled-lr-squared"}
-    assert squared in answer["accepted"]
-    if squared not in answer["aliases"]:
-        (told,) = [r for r in answer["remaining"] if r["variant"] == squared]
-        assert "lr constant" in told["same"]
-        assert len(set(told["input"]["lr"])) == 2
-        assert told["input"]["takes"] is False
+    assert (steady["variant"], steady["unique"]) == ({}, True)
+    assert squared in steady["aliases"] and squared in steady["only_here"]
+    assert found(Played(machine(spec, {}), "free"), spec)["aliases"] == []
+    early = found(Played(machine(spec, {"bias_correction": "first-only"}), "early"), spec)
+    assert {"eps": "hat", "bias_correction": "first-only"} in early["aliases"]
+    assert early["only_here"] == []
+
+
+def test_what_remains_is_told_with_an_input_that_separates() -> None:
+    spec = load("adamw")
+    both = [{}, {"decay": "decoupled-lr-squared"}]
+    answer = Identification("adamw", {}, Profile(), [], both, 526)
+    (told,) = remaining(answer, spec, {}, changeable=())
+    assert told["variant"] == both[1]
+    assert "lr constant" in told["same"]
+    assert len(set(told["input"]["lr"])) == 2
+    assert told["input"]["takes"] is False
+    (told,) = remaining(answer, spec, {}, changeable=("lr",))
+    assert told["input"]["takes"] is True
 
 
 def test_special_circumstances_do_not_hide_the_equations() -> None:
