@@ -50,6 +50,7 @@ LAYERS = (
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim",),
+    ("impls.adapters.torch_libraries",),
     ("lockstep",),
     ("identify", "explain", "minimise", "comparison.separate"),
     ("comparison.trajectories",),
@@ -82,6 +83,7 @@ ADAPTERS = (
     "optax_optim",
     "paddle_optim",
     "tensorflow_optim",
+    "torch_libraries",
     "torch_optim",
 )
 
