@@ -148,6 +148,12 @@ def _like_torch(where: str) -> Library:
 LIBRARIES: Mapping[str, Library] = {
     "torch": Library("optconform.impls.adapters.torch_optim", ""),
     "reference": Library("optconform.impls.adapters.torch_optim", "reference"),
+    "torch.distributed.optim": Library(
+        "optconform.impls.adapters.torch_distributed", "torch.distributed.optim"
+    ),
+    "torch.distributed.fsdp": Library(
+        "optconform.impls.adapters.torch_distributed", "torch.distributed.fsdp"
+    ),
     "optax": Library("optconform.impls.adapters.optax_optim", "optax", ("optax",), "optax"),
     "jax": Library(
         "optconform.impls.adapters.jax_optim", "jax.example_libraries.optimizers", ("jax",), "jax"

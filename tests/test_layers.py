@@ -50,7 +50,8 @@ LAYERS = (
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim",),
-    ("impls.adapters.torch_libraries",),
+    ("impls.adapters.torch_libraries", "impls.adapters.torch_ranks"),
+    ("impls.adapters.torch_distributed",),
     ("lockstep",),
     ("identify", "explain", "minimise", "comparison.separate"),
     ("comparison.trajectories",),
@@ -83,6 +84,7 @@ ADAPTERS = (
     "optax_optim",
     "paddle_optim",
     "tensorflow_optim",
+    "torch_distributed",
     "torch_libraries",
     "torch_optim",
 )
