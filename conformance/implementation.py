@@ -171,6 +171,9 @@ LIBRARIES: Mapping[str, Library] = {
         "optconform.impls.adapters.paddle_optim", "paddle.optimizer", ("paddle",), "paddle"
     ),
     "mlx": Library("optconform.impls.adapters.mlx_optim", "mlx.optimizers", ("mlx",), "mlx"),
+    "tinygrad": Library(
+        "optconform.impls.adapters.tinygrad_optim", "tinygrad.nn.optim", ("tinygrad",), "tinygrad"
+    ),
     "pytorch_optimizer": _like_torch("pytorch_optimizer"),
     "torch_optimizer": _like_torch("torch_optimizer"),
     "optimi": _like_torch("optimi"),

@@ -26,7 +26,8 @@ from optconform.spec import Hypers, Spec, Value
 class Declared(TorchLike):
     """A torch-like optimizer that an entry of a table describes.
 
-    ``regroup`` adds to a group's options what the library reads instead of the constructor's.
+    ``regroup`` adds to a group's options what the library reads instead of the constructor's;
+    ``settled`` are those of them that stay as they were at first.
     """
 
     entry: Entry
@@ -34,6 +35,7 @@ class Declared(TorchLike):
     clock: str = "parameter"
     lacks: Sequence[str] = ()
     regroup: Callable[[Keywords], Keywords] = lambda keywords: {}
+    settled: Sequence[str] = ()
 
     @property
     def library(self) -> str:
@@ -54,6 +56,10 @@ class Declared(TorchLike):
 
     def group(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
         return {**keywords, **self.regroup(dict(keywords))}
+
+    def changed(self, hypers: Hypers, new: Mapping[str, Value]) -> dict[str, Any]:
+        found = super().changed(hypers, new)
+        return {k: v for k, v in found.items() if k not in self.settled}
 
     def state_names(self, spec: Spec) -> dict[str, Sequence[str]]:
         return {n: (there,) for n, there in self.entry.state.items()}
@@ -94,49 +100,49 @@ class Shelf:
     more: Mapping[str, Any] = field(default_factory=dict)  # of ``Declared``, the same for all
 
 
-def _paths(entry: Entry, paths: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
-    """The entry once for each code path, as ``SGDW[foreach]`` or ``SGDW[l2,foreach]``."""
-    plain, _, chosen = entry.name.rstrip("]").partition("[")
-    return [
-        replace(
-            entry,
-            name=f"{plain}[{','.join(x for x in (chosen, path) if x)}]",
-            options={**entry.options, **options},
-        )
-        for path, options in paths.items()
-    ]
+SINGLE = {"foreach": False}
 
 
-FOREACH = {"single": {"foreach": False}, "foreach": {"foreach": True}}
+def _both(entry: Entry) -> tuple[Entry, Entry]:
+    """The entry by each of its two code paths."""
+    return (
+        replace(entry, name=f"{entry.name}[single]"),
+        replace(entry, name=f"{entry.name}[foreach]", options={**entry.options, "foreach": True}),
+    )
+
 
 # ---- pytorch_optimizer -----------------------------------------------------------------------
 
 POZ = "https://pytorch-optimizers.readthedocs.io/en/latest/optimizer/#pytorch_optimizer"
 SGDW = _same("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
 ADADELTA = _same("lr", "rho", "eps", "weight_decay", "maximize")
+FLASH = {**ADAM, "maximize": "maximize"}
 ACCUMULATED = {"v": "square_avg", "a": "acc_delta"}
 
 
-def _poz(name: str, spec: str, keywords: Any, state: Any, **more: Any) -> list[Entry]:
+def _poz(
+    name: str, spec: str, keywords: Any, state: Any, options: Any = SINGLE, **more: Any
+) -> Entry:
     plain = name.partition("[")[0]
     make = f"pytorch_optimizer.{plain}"
-    return _paths(Entry(name, make, spec, keywords, state, f"{POZ}.{plain}", **more), FOREACH)
+    options = {**SINGLE, **options}
+    return Entry(name, make, spec, keywords, state, f"{POZ}.{plain}", options=options, **more)
 
 
 PYTORCH_OPTIMIZER = Shelf(
     "pytorch_optimizer",
     "pytorch_optimizer",
     (
-        *_poz("SGDW", "sgd", SGDW, {"b": "momentum_buffer"}, variant={"decay": "decoupled"}),
-        *_poz(
+        *_both(_poz("SGDW", "sgd", SGDW, {"b": "momentum_buffer"}, variant={"decay": "decoupled"})),
+        _poz(
             "SGDW[l2]",
             "sgd",
             SGDW,
             {"b": "momentum_buffer"},
             options={"weight_decouple": False},
         ),
-        *_poz("AdaDelta", "adadelta", ADADELTA, ACCUMULATED),
-        *_poz(
+        *_both(_poz("AdaDelta", "adadelta", ADADELTA, ACCUMULATED)),
+        _poz(
             "AdaDelta[decoupled]",
             "adadelta",
             ADADELTA,
@@ -144,7 +150,7 @@ PYTORCH_OPTIMIZER = Shelf(
             variant={"decay": "decoupled"},
             options={"weight_decouple": True},
         ),
-        *_poz(
+        _poz(
             "AdaDelta[fixed-decay]",
             "adadelta",
             ADADELTA,
@@ -152,24 +158,16 @@ PYTORCH_OPTIMIZER = Shelf(
             variant={"decay": "decoupled-no-lr"},
             options={"weight_decouple": True, "fixed_decay": True},
         ),
-        *_poz(
-            "FlashAdamW",
-            "adamw",
-            {**ADAM, "maximize": "maximize"},
-            MOMENTS,
-            options={"quantize": False},
-            adjust=_betas,
-        ),
-        # it never takes the foreach path
+        *_both(_poz("FlashAdamW", "adamw", FLASH, MOMENTS, {"quantize": False}, adjust=_betas)),
         _poz(
             "FlashAdamW[decouple-lr]",
             "adamw",
-            {**ADAM, "maximize": "maximize"},
+            FLASH,
             MOMENTS,
+            {"quantize": False, "decouple_lr": True},
             variant={"decay": "decoupled-relative-lr"},
-            options={"quantize": False, "decouple_lr": True},
             adjust=_betas,
-        )[0],
+        ),
     ),
     {"clock": "optimizer"},
 )
@@ -213,10 +211,10 @@ TORCH_OPTIMIZER = Shelf(
 OPTIMI_DOCS = "https://optimi.benjaminwarner.dev"
 
 
-def _optimi(name: str, spec: str, variant: Any, options: Any) -> list[Entry]:
+def _optimi(name: str, spec: str, variant: Any, options: Any) -> Entry:
     plain = name.partition("[")[0]
     sgd = plain == "SGD"
-    made = Entry(
+    return Entry(
         name,
         f"optimi.{plain}",
         spec,
@@ -224,40 +222,37 @@ def _optimi(name: str, spec: str, variant: Any, options: Any) -> list[Entry]:
         {"b": "exp_avg"} if sgd else {},
         f"{OPTIMI_DOCS}/optimizers/{plain.lower()}/",
         variant,
-        options=options,
+        options={**SINGLE, **options},
         adjust=(lambda keywords: keywords) if sgd else _betas,
     )
-    return _paths(made, FOREACH)
 
 
-EMA = {"momentum": "ema", "first_buffer": "dampened"}
+def _optimi_group(keywords: Keywords) -> Keywords:
+    """Its groups are read by beta1 and beta2; their max_lr is the constructor's lr if not told."""
+    betas = zip(("beta1", "beta2"), keywords.get("betas", ()), strict=False)
+    return {**dict(betas), "max_lr": keywords["lr"]}
+
+
+EMA_FIRST = {"momentum": "ema"}
+EMA = {**EMA_FIRST, "first_buffer": "dampened"}
 RELATIVE = {"decay": "decoupled-relative-lr"}
 
 OPTIMI = Shelf(
     "torch-optimi",
     "optimi",
     (
-        *_optimi("SGD", "sgd", {}, {}),
-        *_optimi("SGD[dampening]", "sgd", EMA, {"dampening": True}),
-        *_optimi(
-            "SGD[torch-init]", "sgd", {"momentum": "ema"}, {"dampening": True, "torch_init": True}
-        ),
-        *_optimi("SGD[decouple-wd]", "sgd", {"decay": "decoupled"}, {"decouple_wd": True}),
-        *_optimi("SGD[decouple-lr]", "sgd", RELATIVE, {"decouple_lr": True}),
-        *_optimi("Adam", "adam", {}, {}),
-        *_optimi("Adam[decouple-wd]", "adam", {"decay": "decoupled"}, {"decouple_wd": True}),
-        *_optimi("Adam[decouple-lr]", "adam", RELATIVE, {"decouple_lr": True}),
-        *_optimi("AdamW", "adamw", {}, {}),
-        *_optimi("AdamW[decouple-lr]", "adamw", RELATIVE, {"decouple_lr": True}),
-        *_optimi("AdamW[no-kahan]", "adamw", {}, {"kahan_sum": False}),
+        *_both(_optimi("SGD", "sgd", {}, {})),
+        _optimi("SGD[dampening]", "sgd", EMA, {"dampening": True}),
+        _optimi("SGD[torch-init]", "sgd", EMA_FIRST, {"dampening": True, "torch_init": True}),
+        _optimi("SGD[decouple-wd]", "sgd", {"decay": "decoupled"}, {"decouple_wd": True}),
+        _optimi("SGD[decouple-lr]", "sgd", RELATIVE, {"decouple_lr": True}),
+        *_both(_optimi("Adam", "adam", {}, {})),
+        _optimi("Adam[decouple-wd]", "adam", {"decay": "decoupled"}, {"decouple_wd": True}),
+        *_both(_optimi("AdamW", "adamw", {}, {})),
+        _optimi("AdamW[decouple-lr]", "adamw", RELATIVE, {"decouple_lr": True}),
+        _optimi("AdamW[no-kahan]", "adamw", {}, {"kahan_sum": False}),
     ),
-    # groups are read by beta1 and beta2; each group counts its steps
-    {
-        "clock": "optimizer",
-        "regroup": lambda keywords: dict(
-            zip(("beta1", "beta2"), keywords.get("betas", ()), strict=False)
-        ),
-    },
+    {"clock": "optimizer", "regroup": _optimi_group, "settled": ("max_lr",)},
 )
 
 # ---- bitsandbytes ----------------------------------------------------------------------------
@@ -271,14 +266,14 @@ def _bnb(name: str, spec: str, keywords: Any, state: Any, page: str, **more: Any
 
 
 def _momentum(keywords: Keywords) -> Keywords:
-    if keywords["momentum"] == 0:
-        raise Unsupported("it refuses momentum = 0")
+    if not 0 < keywords["momentum"] < 1 or keywords["dampening"] >= 1:
+        raise Unsupported("it refuses momentum = 0, and 1 in momentum or dampening")
     return keywords
 
 
-def _no_zero_alpha(keywords: Keywords) -> Keywords:
-    if keywords["alpha"] == 0:
-        raise Unsupported("it refuses alpha = 0")
+def _alpha(keywords: Keywords) -> Keywords:
+    if keywords["alpha"] == 0 or keywords["momentum"] >= 1:
+        raise Unsupported("it refuses alpha = 0 and momentum = 1")
     return keywords
 
 
@@ -312,7 +307,7 @@ BITSANDBYTES = Shelf(
             _same("lr", "alpha", "eps", "weight_decay", "momentum"),
             {"v": "state1"},
             "rmsprop",
-            adjust=_no_zero_alpha,
+            adjust=_alpha,
         ),
         # of Adam's decay the page says nothing; it is that of AdamW
         _bnb(
