@@ -87,6 +87,7 @@ def _same(*names: str) -> dict[str, str]:
 
 
 ADAM = {**_same("lr", "eps", "weight_decay"), "beta1": "b1", "beta2": "b2"}
+DECOUPLED = {"decay": "decoupled"}
 MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq"}
 
 
@@ -98,6 +99,7 @@ class Shelf:
     where: str
     entries: Sequence[Entry]
     more: Mapping[str, Any] = field(default_factory=dict)  # of ``Declared``, the same for all
+    clock: str = "parameter"  # where t is in the equations; a buffer begins with its parameter
 
 
 SINGLE = {"foreach": False}
@@ -114,9 +116,8 @@ def _both(entry: Entry) -> tuple[Entry, Entry]:
 # ---- pytorch_optimizer -----------------------------------------------------------------------
 
 POZ = "https://pytorch-optimizers.readthedocs.io/en/latest/optimizer/#pytorch_optimizer"
-SGDW = _same("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
-ADADELTA = _same("lr", "rho", "eps", "weight_decay", "maximize")
-FLASH = {**ADAM, "maximize": "maximize"}
+SGDW = _same("lr", "momentum", "dampening", "weight_decay", "nesterov")
+ADADELTA = _same("lr", "rho", "eps", "weight_decay")
 ACCUMULATED = {"v": "square_avg", "a": "acc_delta"}
 
 
@@ -129,47 +130,54 @@ def _poz(
     return Entry(name, make, spec, keywords, state, f"{POZ}.{plain}", options=options, **more)
 
 
+def _below_one(keywords: Keywords) -> Keywords:
+    if keywords["momentum"] >= 1:
+        raise Unsupported("it refuses momentum = 1")
+    return keywords
+
+
+def _sgdw(name: str, variant: Any, options: Any = SINGLE, **more: Any) -> Entry:
+    buffer = {"b": "momentum_buffer"}
+    return _poz(name, "sgd", SGDW, buffer, options, variant=variant, adjust=_below_one, **more)
+
+
 PYTORCH_OPTIMIZER = Shelf(
     "pytorch_optimizer",
     "pytorch_optimizer",
     (
-        *_both(_poz("SGDW", "sgd", SGDW, {"b": "momentum_buffer"}, variant={"decay": "decoupled"})),
-        _poz(
-            "SGDW[l2]",
-            "sgd",
-            SGDW,
-            {"b": "momentum_buffer"},
-            options={"weight_decouple": False},
-        ),
+        *_both(_sgdw("SGDW", DECOUPLED)),
+        # an attribute of the whole optimizer; a group's own has no effect
+        _sgdw("SGDW[maximize]", DECOUPLED, {"maximize": True}, fixed={"maximize": True}),
+        _sgdw("SGDW[l2]", {}, {"weight_decouple": False}),
         *_both(_poz("AdaDelta", "adadelta", ADADELTA, ACCUMULATED)),
         _poz(
             "AdaDelta[decoupled]",
             "adadelta",
             ADADELTA,
             ACCUMULATED,
-            variant={"decay": "decoupled"},
-            options={"weight_decouple": True},
+            {"weight_decouple": True},
+            variant=DECOUPLED,
         ),
         _poz(
             "AdaDelta[fixed-decay]",
             "adadelta",
             ADADELTA,
             ACCUMULATED,
+            {"weight_decouple": True, "fixed_decay": True},
             variant={"decay": "decoupled-no-lr"},
-            options={"weight_decouple": True, "fixed_decay": True},
         ),
-        *_both(_poz("FlashAdamW", "adamw", FLASH, MOMENTS, {"quantize": False}, adjust=_betas)),
+        *_both(_poz("FlashAdamW", "adamw", ADAM, MOMENTS, {"quantize": False}, adjust=_betas)),
         _poz(
             "FlashAdamW[decouple-lr]",
             "adamw",
-            FLASH,
+            ADAM,
             MOMENTS,
             {"quantize": False, "decouple_lr": True},
             variant={"decay": "decoupled-relative-lr"},
             adjust=_betas,
         ),
     ),
-    {"clock": "optimizer"},
+    clock="optimizer",
 )
 
 # ---- torch_optimizer -------------------------------------------------------------------------
@@ -244,15 +252,16 @@ OPTIMI = Shelf(
         *_both(_optimi("SGD", "sgd", {}, {})),
         _optimi("SGD[dampening]", "sgd", EMA, {"dampening": True}),
         _optimi("SGD[torch-init]", "sgd", EMA_FIRST, {"dampening": True, "torch_init": True}),
-        _optimi("SGD[decouple-wd]", "sgd", {"decay": "decoupled"}, {"decouple_wd": True}),
+        _optimi("SGD[decouple-wd]", "sgd", DECOUPLED, {"decouple_wd": True}),
         _optimi("SGD[decouple-lr]", "sgd", RELATIVE, {"decouple_lr": True}),
         *_both(_optimi("Adam", "adam", {}, {})),
-        _optimi("Adam[decouple-wd]", "adam", {"decay": "decoupled"}, {"decouple_wd": True}),
+        _optimi("Adam[decouple-wd]", "adam", DECOUPLED, {"decouple_wd": True}),
         *_both(_optimi("AdamW", "adamw", {}, {})),
         _optimi("AdamW[decouple-lr]", "adamw", RELATIVE, {"decouple_lr": True}),
         _optimi("AdamW[no-kahan]", "adamw", {}, {"kahan_sum": False}),
     ),
-    {"clock": "optimizer", "regroup": _optimi_group, "settled": ("max_lr",)},
+    {"regroup": _optimi_group, "settled": ("max_lr",)},
+    "optimizer",
 )
 
 # ---- bitsandbytes ----------------------------------------------------------------------------
@@ -374,9 +383,9 @@ HEAVYBALL = Shelf(
         ),
     ),
     {
-        "clock": "optimizer",
         "preamble": ("import heavyball", "heavyball.utils.compile_mode = None"),
     },
+    "optimizer",
 )
 
 SHELVES: Mapping[str, Shelf] = {
@@ -397,6 +406,7 @@ def library(name: str) -> list[Implementation]:
             variant=entry.variant,
             entry=entry,
             distribution=shelf.distribution,
+            clock="parameter" if entry.spec == "sgd" else shelf.clock,
             **shelf.more,
         )
         for entry in shelf.entries
