@@ -20,12 +20,12 @@ from . import __version__
 from .comparing import compare
 from .errors import RequestError
 from .formats import FORMATS, format_named
-from .implementation import LIBRARIES
+from .listing import listing
 from .options import drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
 from .render import box, latex
 from .spec import Spec, Value
-from .spec_file import bundled, load
+from .spec_file import load
 from .trials import detectability, mutants
 from .worker import START_TIMEOUT, Job, Message, ask, list_target, run_jobs
 
@@ -126,14 +126,13 @@ def check(
     with ThreadPoolExecutor(processes) as pool:
         listed = list(pool.map(lambda t: list_target(t, spec_option), targets))
     for target, implementations in zip(targets, listed, strict=True):
-        for which, found in enumerate(implementations):
+        for found in implementations:
             spec = load(found["spec"])
             _claimable(spec, claimed, fixed)
             todo += [
                 Job(
                     target=target,
                     spec_option=spec_option,
-                    which=which,
                     implementation=found["implementation"],
                     spec=found["spec"],
                     spec_name=spec.name,
@@ -272,7 +271,7 @@ def _write(made: Mapping[str, Any], outputs: Sequence[Path | None]) -> None:
             click.echo(f"wrote {path}")
 
 
-# ---- identify, show, list --------------------------------------------------------------------
+# ---- identify, show -------------------------------------------------------------------------
 
 
 @cli.command()
@@ -297,13 +296,13 @@ def identify(
     if spec_option is not None:
         _claimable(load(spec_option), {}, fixed)
     answers = []
-    for which, found in enumerate(list_target(target, spec_option)):
+    for found in list_target(target, spec_option):
         _claimable(load(found["spec"]), {}, fixed)
         if found["slow"]:
             continue
         request = {
-            "do": "identify", "target": target, "spec_option": spec_option, "which": which,
-            "spec": found["spec"], "settings": settings,
+            "do": "identify", "target": target, "spec_option": spec_option,
+            "implementation": found["implementation"], "spec": found["spec"], "settings": settings,
         }  # fmt: skip
         answer = ask(request, START_TIMEOUT + timeout)["answer"]
         answers.append(answer)
@@ -340,33 +339,7 @@ def show(spec: str, variants: tuple[str, ...], as_latex: bool) -> None:
     click.echo((latex if as_latex else box)(loaded, variant))
 
 
-@cli.command("list")
-@click.argument("what", type=click.Choice(["specs", "implementations", "checks"]), default="specs")
-def list_(what: str) -> None:
-    """List what optconform knows."""
-    if what == "specs":
-        for name in bundled():
-            s = load(name)
-            click.echo(f"{name:<10} {s.title}: {s.cite}")
-    elif what == "implementations":
-        for library in LIBRARIES:
-            try:
-                listed = list_target(library, None)
-            except RequestError as e:  # not installed
-                click.echo(str(e))
-                continue
-            for found in listed:
-                click.echo(
-                    f"{found['implementation']:<38} {found['spec']:<10} "
-                    f"{found['library']} {found['version']}"
-                )
-    else:
-        from .examine import CHECKS
-
-        for name, sentence in CHECKS.items():
-            click.echo(f"{name:<22} {sentence}")
-
-
+cli.add_command(listing)
 cli.add_command(compare)
 cli.add_command(mutants)
 cli.add_command(detectability)

@@ -90,12 +90,11 @@ def probed(library: str) -> dict[str, Any]:
 @pytest.mark.parametrize("target", VARIANTS)
 def test_the_variant_is_found(target: str) -> None:
     needs(target)
-    listed = list_target(target, None)
-    which = [found["implementation"] for found in listed].index(target)
+    (found,) = list_target(target, None)
     settings: dict[str, Any] = {"examples": 12, "steps": 6, "seed": 0, "hyper": {}}
     request = {
-        "do": "identify", "target": target, "spec_option": None, "which": which,
-        "spec": listed[which]["spec"], "settings": settings,
+        "do": "identify", "target": target, "spec_option": None,
+        "implementation": found["implementation"], "spec": found["spec"], "settings": settings,
     }  # fmt: skip
     answer = ask(request, 300)["answer"]
     assert VARIANTS[target] in [answer["variant"], *answer["aliases"]]

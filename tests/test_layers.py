@@ -32,7 +32,7 @@ LAYERS = (
     ("scenario",),
     ("without",),
     ("implementation", "strategies"),
-    ("decay",),
+    ("decay", "signature"),
     ("interpreter",),
     ("mutants", "equivalence", "comparison.march"),
     ("comparison.coincide", "comparison.lively"),
@@ -74,7 +74,7 @@ LAYERS = (
     ("reports",),
     ("worker",),
     ("options",),
-    ("trials", "comparing"),
+    ("trials", "comparing", "listing"),
     ("cli",),
 )
 

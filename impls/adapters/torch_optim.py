@@ -115,6 +115,10 @@ class TorchLike:
             return ""
 
     @property
+    def constructor(self) -> Callable[..., Any]:
+        return self.subject
+
+    @property
     def slow(self) -> bool:
         return self.compiled
 
