@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 import torch
 
 from optconform.implementation import Unsupported, resolve
+from optconform.impls.adapters import torch_ranks
 from optconform.impls.adapters.torch_ranks import Pair
 from optconform.lockstep import run
 from optconform.scenario import Group, Param, Recipe, Scenario, Step
@@ -104,8 +104,6 @@ def drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def _stopped() -> None:
-    from optconform.impls.adapters import torch_ranks
-
     while torch_ranks._running:
         torch_ranks._running.pop().stop()
 
@@ -135,25 +133,27 @@ def test_a_failing_rank_is_told_and_the_next_scenario_runs(drivers: str) -> None
     _stopped()
 
 
-def test_ranks_do_not_outlive_a_parent_that_was_killed() -> None:
-    code = """
-        import time, torch
-        from optconform.impls.adapters import torch_ranks
-        print(*(r.pid for r in torch_ranks._processes().ranks), flush=True)
-        time.sleep(100)
-    """
+def test_a_rank_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    rank = f"{sys.executable} -m {torch_ranks.__name__} 0 {store}"  # the other never comes
     parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+        ["sh", "-c", f"{rank} & echo $!; wait"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert parent.stdout is not None
-    ranks = [int(x) for x in parent.stdout.readline().split()]
-    assert len(ranks) == 2 and all(_lives(r) for r in ranks)
+    pid = int(parent.stdout.readline())
+    deadline = time.monotonic() + 60
+    while not store.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _lives(pid)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     deadline = time.monotonic() + 20
-    while any(_lives(r) for r in ranks) and time.monotonic() < deadline:
+    while _lives(pid) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not any(_lives(r) for r in ranks)
+    assert not _lives(pid)
 
 
 def _lives(pid: int) -> bool:
