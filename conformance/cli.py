@@ -21,11 +21,11 @@ from .comparing import compare
 from .errors import RequestError
 from .formats import FORMATS, format_named
 from .identifying import identify
-from .implementation import LIBRARIES
+from .listing import listing
 from .options import claimable, drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
 from .render import box, latex
-from .spec_file import bundled, load
+from .spec_file import load
 from .trials import detectability, mutants
 from .worker import Job, Message, list_target, run_jobs
 
@@ -126,14 +126,13 @@ def check(
     with ThreadPoolExecutor(processes) as pool:
         listed = list(pool.map(lambda t: list_target(t, spec_option), targets))
     for target, implementations in zip(targets, listed, strict=True):
-        for which, found in enumerate(implementations):
+        for found in implementations:
             spec = load(found["spec"])
             claimable(spec, claimed, fixed)
             todo += [
                 Job(
                     target=target,
                     spec_option=spec_option,
-                    which=which,
                     implementation=found["implementation"],
                     spec=found["spec"],
                     spec_name=spec.name,
@@ -265,7 +264,7 @@ def _write(made: Mapping[str, Any], outputs: Sequence[Path | None]) -> None:
             click.echo(f"wrote {path}")
 
 
-# ---- show, list ------------------------------------------------------------------------------
+# ---- show ------------------------------------------------------------------------------------
 
 
 @cli.command()
@@ -279,33 +278,7 @@ def show(spec: str, variants: tuple[str, ...], as_latex: bool) -> None:
     click.echo((latex if as_latex else box)(loaded, variant))
 
 
-@cli.command("list")
-@click.argument("what", type=click.Choice(["specs", "implementations", "checks"]), default="specs")
-def list_(what: str) -> None:
-    """List what optconform knows."""
-    if what == "specs":
-        for name in bundled():
-            s = load(name)
-            click.echo(f"{name:<10} {s.title}: {s.cite}")
-    elif what == "implementations":
-        for library in LIBRARIES:
-            try:
-                listed = list_target(library, None)
-            except RequestError as e:  # not installed
-                click.echo(str(e))
-                continue
-            for found in listed:
-                click.echo(
-                    f"{found['implementation']:<38} {found['spec']:<10} "
-                    f"{found['library']} {found['version']}"
-                )
-    else:
-        from .examine import CHECKS
-
-        for name, sentence in CHECKS.items():
-            click.echo(f"{name:<22} {sentence}")
-
-
+cli.add_command(listing)
 cli.add_command(compare)
 cli.add_command(identify)
 cli.add_command(mutants)

@@ -40,12 +40,13 @@ def identify(
     if spec_option is not None:
         claimable(load(spec_option), {}, fixed)
     requests = []
-    for which, found in enumerate(list_target(target, spec_option)):
+    for found in list_target(target, spec_option):
         claimable(load(found["spec"]), {}, fixed)
         if not found["slow"]:
             requests.append({
-                "do": "identify", "target": target, "spec_option": spec_option, "which": which,
-                "spec": found["spec"], "settings": settings,
+                "do": "identify", "target": target, "spec_option": spec_option,
+                "implementation": found["implementation"], "spec": found["spec"],
+                "settings": settings,
             })  # fmt: skip
     answers = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:

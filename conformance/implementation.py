@@ -130,17 +130,30 @@ class Library:
 
     ``where`` is what stands before the colon of its targets; "" where any module may.  ``needs``
     are the modules that must be installed, ``extra`` the optional dependencies that bring them.
+    What else a library ``like_torch`` has is driven as a torch.optim.Optimizer.
     """
 
     adapter: str
     where: str
     needs: tuple[str, ...] = ()
     extra: str = ""
+    like_torch: bool = False
+
+
+def _like_torch(where: str) -> Library:
+    name = where.partition(".")[0]
+    return Library("optconform.impls.adapters.torch_libraries", where, (name,), name, True)
 
 
 LIBRARIES: Mapping[str, Library] = {
     "torch": Library("optconform.impls.adapters.torch_optim", ""),
     "reference": Library("optconform.impls.adapters.torch_optim", "reference"),
+    "torch.distributed.optim": Library(
+        "optconform.impls.adapters.torch_distributed", "torch.distributed.optim"
+    ),
+    "torch.distributed.fsdp": Library(
+        "optconform.impls.adapters.torch_distributed", "torch.distributed.fsdp"
+    ),
     "optax": Library("optconform.impls.adapters.optax_optim", "optax", ("optax",), "optax"),
     "jax": Library(
         "optconform.impls.adapters.jax_optim", "jax.example_libraries.optimizers", ("jax",), "jax"
@@ -158,6 +171,14 @@ LIBRARIES: Mapping[str, Library] = {
         "optconform.impls.adapters.paddle_optim", "paddle.optimizer", ("paddle",), "paddle"
     ),
     "mlx": Library("optconform.impls.adapters.mlx_optim", "mlx.optimizers", ("mlx",), "mlx"),
+    "tinygrad": Library(
+        "optconform.impls.adapters.tinygrad_optim", "tinygrad.nn.optim", ("tinygrad",), "tinygrad"
+    ),
+    "pytorch_optimizer": _like_torch("pytorch_optimizer"),
+    "torch_optimizer": _like_torch("torch_optimizer"),
+    "optimi": _like_torch("optimi"),
+    "bitsandbytes": _like_torch("bitsandbytes.optim"),
+    "heavyball": _like_torch("heavyball"),
 }
 
 
@@ -176,6 +197,8 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
         if where and where == library.where:
             every = _library(key, None)
             found = [i for i in every if _path(i.name)[0] == target]
+            if not found and library.like_torch:
+                break
             if not found:
                 known = ", ".join(dict.fromkeys(_path(i.name)[0].rpartition(":")[2] for i in every))
                 raise RequestError(f"{where} has no {name!r} that a spec describes; it has {known}")

@@ -32,11 +32,10 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A cell to judge: the ``which``-th implementation of a target, by a spec, in a dtype."""
+    """A cell to judge: an implementation of a target, by a spec, in a dtype."""
 
     target: str
     spec_option: str | None
-    which: int
     implementation: str
     spec: str  # what to load: a name or a path
     spec_name: str
@@ -352,10 +351,12 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
     from .investigate import investigate
     from .oracle.scalars import Profile
     from .record import plain
+    from .signature import defaults_of, distinct
     from .spec_file import load
 
     found = resolve(
-        request["target"], request["spec"] if request["do"] == "list" else request["spec_option"]
+        request["target"],
+        request["spec"] if request["do"] in ("list", "defaults") else request["spec_option"],
     )
     _one_thread()
     if request["do"] == "list":
@@ -374,7 +375,12 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
                 for i in found
             ],
         }
-    implementation = found[request["which"]]
+    if request["do"] == "defaults":
+        rows = [defaults_of(i, load(i.spec)) for i in found]
+        return {"event": "defaults", "rows": plain(distinct([r for r in rows if r is not None]))}
+    implementation = next((i for i in found if i.name == request["implementation"]), None)
+    if implementation is None:
+        raise RequestError(f"{request['target']} has no {request['implementation']} any more")
     spec = load(request["spec"])
     if request["do"] == "repro":
         fixed = {**implementation.fixed(spec), **request["settings"]["hyper"]}

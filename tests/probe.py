@@ -25,6 +25,14 @@ DONE = {
     "paddle.optimizer:AdamW": {"eps": "outside"},
 }
 
+# what is ignored though the page has it, or adds something else to the parameter than its decay
+IGNORED: dict[str, dict[str, Value]] = {
+    "bitsandbytes.optim:RMSprop": {"momentum": 0.0},
+    "bitsandbytes.optim:Adam": {"amsgrad": False},
+    "bitsandbytes.optim:AdamW": {"amsgrad": False},
+    "torch_optimizer:SGDW": {"weight_decay": 0.0},
+}
+
 
 def scenario(implementation: Implementation, dtype: str = "float32") -> Scenario:
     """Two parameters, a changed lr and a reload if it has one, every hyperparameter at work."""
@@ -33,6 +41,7 @@ def scenario(implementation: Implementation, dtype: str = "float32") -> Scenario
     lively |= {"eps": 1e-2, "amsgrad": True, "initial_accumulator_value": 0.5}
     chosen = {n: v for n, v in lively.items() if n in spec.hypers}
     hyper = {**spec.defaults, **chosen, **implementation.fixed(spec)}
+    hyper |= IGNORED.get(implementation.name, {})
     shapes: list[tuple[int, ...]] = [(9,), (3, 2)]
     params = tuple(
         Param(shape, Recipe("normal", k), Recipe("normal", k)) for k, shape in enumerate(shapes)

@@ -1,4 +1,4 @@
-"""The adapters of libraries that are not like torch: each test skips where its library is missing.
+"""The adapters of libraries beside torch: each test skips where its library is missing.
 
 What is expected of each is what its source says; the adapters cite the file and the function.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -41,7 +43,22 @@ VARIANTS = {
     "paddle.optimizer:Adam": {},
     "tensorflow.compat.v1.train:AdamOptimizer": {"eps": "hat"},
     "mlx.optimizers:SGD": {"first_buffer": "dampened"},
+    "pytorch_optimizer:AdaDelta[fixed-decay]": {"decay": "decoupled-no-lr"},
+    "torch_optimizer:Lamb[adam]": {"bias_correction": "none"},
+    "optimi:SGD[dampening]": {"momentum": "ema", "first_buffer": "dampened"},
+    "bitsandbytes.optim:Adam": {"decay": "decoupled"},
+    "heavyball:AdamW": {"eps": "clamp"},
 }
+
+WRITES = {
+    library: {"gradient-untouched"} for library in ("pytorch_optimizer", "optimi", "heavyball")
+}
+"""Libraries whose steps change, or take away, the gradients."""
+
+
+def hidden(name: str) -> bool:
+    """Whether an optimizer keeps something other than the spec's state: corrected averages."""
+    return name.startswith(("optimi:Adam", "heavyball:"))
 
 
 def needs(name: str) -> None:
@@ -49,6 +66,8 @@ def needs(name: str) -> None:
     for key, library in LIBRARIES.items():
         if name.partition(":")[0] in (key, library.where):
             for module in library.needs:
+                if key == "tinygrad" and not shutil.which(os.environ.get("CC", "clang")):
+                    pytest.skip("tinygrad needs clang")
                 if importlib.util.find_spec(module) is None:
                     pytest.skip(f"{module} is not installed; pip install -e '.[{library.extra}]'")
 
@@ -71,12 +90,11 @@ def probed(library: str) -> dict[str, Any]:
 @pytest.mark.parametrize("target", VARIANTS)
 def test_the_variant_is_found(target: str) -> None:
     needs(target)
-    listed = list_target(target, None)
-    which = [found["implementation"] for found in listed].index(target)
+    (found,) = list_target(target, None)
     settings: dict[str, Any] = {"examples": 12, "steps": 6, "seed": 0, "hyper": {}}
     request = {
-        "do": "identify", "target": target, "spec_option": None, "which": which,
-        "spec": listed[which]["spec"], "settings": settings,
+        "do": "identify", "target": target, "spec_option": None,
+        "implementation": found["implementation"], "spec": found["spec"], "settings": settings,
     }  # fmt: skip
     answer = ask(request, 300)["answer"]
     assert VARIANTS[target] in [answer["variant"], *answer["aliases"]]
@@ -87,8 +105,8 @@ def test_the_state_that_is_shown_is_what_the_spec_means(library: str) -> None:
     for name, told in probed(library).items():
         assert told["crash"] == "", name
         assert told["follows"], name
-        assert told["visible"], name
-        assert not told["broken"], name
+        assert told["visible"] or hidden(name), name
+        assert {b[0] for b in told["broken"]} <= WRITES.get(library, set()), name
 
 
 @pytest.mark.parametrize("library", EXTRAS)
@@ -136,5 +154,7 @@ def test_every_library_has_its_extra() -> None:
 @pytest.mark.parametrize("library", EXTRAS)
 def test_a_name_that_no_spec_describes_is_refused(library: str) -> None:
     needs(library)
-    with pytest.raises(RequestError, match="has no 'lion' that a spec describes; it has"):
+    like_torch = LIBRARIES[library].like_torch  # what the table lacks may be driven as it is
+    told = "has no 'lion'" if like_torch else "has no 'lion' that a spec describes; it has"
+    with pytest.raises(RequestError, match=told):
         list_target(f"{LIBRARIES[library].where}:lion", None)

@@ -32,7 +32,7 @@ LAYERS = (
     ("scenario",),
     ("without",),
     ("implementation", "strategies"),
-    ("decay",),
+    ("decay", "signature"),
     ("interpreter",),
     ("mutants", "equivalence", "comparison.march"),
     ("comparison.coincide", "comparison.lively"),
@@ -47,10 +47,13 @@ LAYERS = (
         "impls.adapters.optax_optim",
         "impls.adapters.paddle_optim",
         "impls.adapters.tensorflow_optim",
+        "impls.adapters.tinygrad_optim",
     ),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim",),
+    ("impls.adapters.torch_libraries", "impls.adapters.torch_ranks"),
+    ("impls.adapters.torch_distributed",),
     ("lockstep",),
     ("lattice",),
     ("admit",),
@@ -74,7 +77,7 @@ LAYERS = (
     ("reports",),
     ("worker",),
     ("options",),
-    ("trials", "comparing", "identifying"),
+    ("trials", "comparing", "identifying", "listing"),
     ("cli",),
 )
 
@@ -85,6 +88,9 @@ ADAPTERS = (
     "optax_optim",
     "paddle_optim",
     "tensorflow_optim",
+    "tinygrad_optim",
+    "torch_distributed",
+    "torch_libraries",
     "torch_optim",
 )
 

@@ -105,6 +105,10 @@ class Driven:
         return self.entry.spec
 
     @property
+    def constructor(self) -> Any:
+        return named(self.entry.make)
+
+    @property
     def variant(self) -> Mapping[str, str]:
         return self.entry.variant
 

@@ -94,6 +94,7 @@ class TorchLike:
     compiled: bool = False
     variant: Mapping[str, str] = field(default_factory=dict)
     guise: str = ""
+    preamble: Sequence[str] = ()  # what scripts do after ``import torch``
 
     @property
     def library(self) -> str:
@@ -112,6 +113,10 @@ class TorchLike:
             return importlib.metadata.version(self.library)
         except importlib.metadata.PackageNotFoundError:
             return ""
+
+    @property
+    def constructor(self) -> Callable[..., Any]:
+        return self.subject
 
     @property
     def slow(self) -> bool:
@@ -150,6 +155,21 @@ class TorchLike:
             out["betas"] = (hyper["beta1"], hyper["beta2"])
         return out
 
+    def group(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """The constructor's keywords as a parameter group holds them."""
+        return dict(keywords)
+
+    def changed(self, hypers: Hypers, new: Mapping[str, Value]) -> dict[str, Any]:
+        """What a change of hyperparameters is to the options of a parameter group."""
+        before = self.group(self.keywords(hypers))
+        after = self.group(self.keywords({**hypers, **new}))
+        return {k: v for k, v in after.items() if before[k] != v}
+
+    def state_names(self, spec: Spec) -> dict[str, Sequence[str]]:
+        """What each state of the spec may be called in ``optimizer.state[p]``."""
+        states = (*spec.states.values(), *_variant_states(spec))
+        return {s.name: (s.torch_name, s.name) for s in states}
+
     def start(self, scenario: Scenario, spec: Spec) -> Session:
         return TorchSession(self, scenario, spec)
 
@@ -159,10 +179,9 @@ class TorchLike:
     def contracts(self, spec: Spec, hyper: Hypers, dtype: str) -> Sequence[Script | Variation]:
         return contracts(self, spec, hyper, dtype)
 
-    def build(self, groups: list[dict[str, Any]]) -> Any:
+    def build(self, groups: list[dict[str, Any]], keywords: Mapping[str, Any]) -> Any:
         """The optimizer; options of the code path ride along in every group."""
-        first = {k: v for k, v in groups[0].items() if k != "params"}
-        return self.subject(groups, **first, **self.options)
+        return self.subject(groups, **keywords, **self.options)
 
 
 class TorchSession:
@@ -178,10 +197,11 @@ class TorchSession:
         self.fmt = FORMATS[scenario.dtype]
         self.shapes: list[list[Param]] = []
         self.tensors: list[list[torch.Tensor]] = []
-        self.states = {
-            s.name: (s.torch_name, s.name) for s in (*spec.states.values(), *_variant_states(spec))
-        }
-        self.optimizer = impl.build([self._group(g) for g in scenario.groups])
+        self.hypers: list[dict[str, Value]] = []
+        self.keywords: list[dict[str, Any]] = []
+        self.states = impl.state_names(spec)
+        groups = [self._group(g) for g in scenario.groups]
+        self.optimizer = impl.build(groups, self.keywords[0])
         self._step = self._compiled() if impl.compiled else self.optimizer.step
 
     def _compiled(self) -> Callable[[], Any]:
@@ -201,9 +221,12 @@ class TorchSession:
                 x.requires_grad_()
         self.shapes.append(list(group.params))
         self.tensors.append(tensors)
-        made = {"params": list(tensors), **self.impl.keywords(group.hyper)}
+        keywords = self.impl.keywords(group.hyper)
         if self.guise == "lr-tensor":
-            made["lr"] = torch.tensor(made["lr"])
+            keywords["lr"] = torch.tensor(keywords["lr"])
+        self.hypers.append(dict(group.hyper))
+        self.keywords.append(keywords)
+        made = {"params": list(tensors), **self.impl.group(keywords)}
         if self.guise == "mixed-dtypes":
             companion = torch.ones(3, dtype=self.other)
             companion.grad = torch.ones(3, dtype=self.other)
@@ -249,14 +272,10 @@ class TorchSession:
         ]
 
     def set_hyper(self, group: int, hyper: Mapping[str, Value]) -> None:
-        target = self.optimizer.param_groups[group]
-        for name, value in hyper.items():
-            if name in BETAS and "betas" in target:
-                betas = list(target["betas"])
-                betas[BETAS.index(name)] = value
-                target["betas"] = tuple(betas)
-            else:
-                target[name] = value
+        changed = self.impl.changed(self.hypers[group], hyper)
+        self.hypers[group].update(hyper)
+        self.keywords[group].update({k: v for k, v in changed.items() if k in self.keywords[group]})
+        self.optimizer.param_groups[group].update(changed)
 
     def add_group(self, group: Group) -> None:
         self.optimizer.add_param_group(self._group(group))
@@ -264,12 +283,10 @@ class TorchSession:
     def reload(self) -> None:
         saved = self.optimizer.state_dict()
         groups = [
-            {**{k: v for k, v in g.items() if k != "params"}, "params": list(tensors)}
-            for g, tensors in zip(self.optimizer.param_groups, self.tensors, strict=True)
+            {"params": list(tensors), **self.impl.group(keywords)}
+            for tensors, keywords in zip(self.tensors, self.keywords, strict=True)
         ]
-        kept = set(self.impl.keywords(self.spec.defaults))
-        groups = [{k: v for k, v in g.items() if k == "params" or k in kept} for g in groups]
-        self.optimizer = self.impl.build(groups)
+        self.optimizer = self.impl.build(groups, self.keywords[0])
         self.optimizer.load_state_dict(saved)
         self._step = self._compiled() if self.impl.compiled else self.optimizer.step
 

@@ -1,9 +1,8 @@
 """Repro scripts for torch-like optimizers: they run with the library alone."""
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -91,7 +90,7 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
                 out.append(f"{name}.requires_grad_()")
             names.append(name)
         name = f"group{len(groups)}"
-        options = {k: repr(v) for k, v in impl.keywords(group.hyper).items()}
+        options = {k: repr(v) for k, v in impl.group(impl.keywords(group.hyper)).items()}
         if impl.guise == "lr-tensor":
             options["lr"] = f"torch.tensor({options['lr']})"
         keywords = "".join(f", {k}={v}" for k, v in options.items())
@@ -104,12 +103,15 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
         return name
 
     first = [add(g) for g in scenario.groups]
-    out.append("defaults = {k: v for k, v in group0.items() if k != 'params'}")
+    kept = sorted(impl.keywords(scenario.groups[0].hyper))
+    out.append(f"kept = {kept!r}")
+    out.append("defaults = {k: v for k, v in group0.items() if k in kept}")
     options = "".join(f", {k}={v!r}" for k, v in impl.options.items())
     out.append(f"optimizer = make([{', '.join(first)}], **defaults{options})")
     if impl.compiled:
         out.append("step = torch.compile(lambda: optimizer.step())")
     step = 0
+    hypers = [dict(g.hyper) for g in scenario.all_groups]
     for event in scenario.events:
         match event:
             case Step(skipped):
@@ -132,16 +134,17 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
                     out.append(f"show('p{k}', p{k})")
                 step += 1
             case SetHyper(group_index, hyper):
-                out += _set(group_index, hyper)
+                changed = impl.changed(hypers[group_index], hyper)
+                hypers[group_index].update(hyper)
+                out.append(f"optimizer.param_groups[{group_index}].update({changed!r})")
             case AddGroup(group):
                 out.append(f"optimizer.add_param_group({add(group)})")
             case Reload():
                 out += [
                     "saved = optimizer.state_dict()",
-                    f"kept = {sorted(impl.keywords(spec.defaults))!r} + ['params']",
-                    "groups = [{k: v for k, v in g.items() if k in kept}"
+                    "groups = [{k: v for k, v in g.items() if k in [*kept, 'params']}"
                     " for g in optimizer.param_groups]",
-                    "defaults = {k: v for k, v in groups[0].items() if k != 'params'}",
+                    "defaults = {k: v for k, v in groups[0].items() if k in kept}",
                     f"optimizer = make(groups, **defaults, **{dict(impl.options)!r})",
                     "optimizer.load_state_dict(saved)",
                 ]
@@ -152,7 +155,7 @@ def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
 
 def prelude(impl: "TorchLike", name: str) -> list[str]:
     """The imports of a script, and the subject under ``name``."""
-    out = ["import torch"]
+    out = ["import torch", *impl.preamble]
     if impl.library == "file":
         folder = str(Path(impl.module).parent)
         return [
@@ -171,19 +174,6 @@ def prelude(impl: "TorchLike", name: str) -> list[str]:
         f"from {impl.module} import {impl.subject.__qualname__.split('.')[0]}",
         f"{name} = {impl.subject.__qualname__}",
     ]
-
-
-def _set(group: int, hyper: Mapping[str, Any]) -> list[str]:
-    out = []
-    for name, value in hyper.items():
-        if name in ("beta1", "beta2"):
-            k = ("beta1", "beta2").index(name)
-            out.append(f"betas = list(optimizer.param_groups[{group}]['betas'])")
-            out.append(f"betas[{k}] = {value!r}")
-            out.append(f"optimizer.param_groups[{group}]['betas'] = tuple(betas)")
-        else:
-            out.append(f"optimizer.param_groups[{group}][{name!r}] = {value!r}")
-    return out
 
 
 def other_dtype(dtype: str) -> str:

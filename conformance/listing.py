@@ -1,0 +1,119 @@
+"""``optconform list``: what optconform knows, and the defaults of the installed libraries."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .errors import RequestError
+from .implementation import LIBRARIES
+from .options import output_file
+from .record import dumps, environment, write
+from .spec_file import bundled, load
+from .worker import START_TIMEOUT, ask, list_target
+
+SCHEMA = "optconform/defaults/1"
+
+
+@click.command("list")
+@click.argument(
+    "what",
+    type=click.Choice(["specs", "implementations", "checks", "defaults"]),
+    default="specs",
+)
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.option("--json", "json_path", help="Write the defaults to this file.")
+def listing(what: str, targets: tuple[str, ...], json_path: str | None) -> None:
+    """List what optconform knows; with `defaults`, those of every optimizer that is installed, or
+    of each TARGET, beside the spec's."""
+    if what != "defaults" and (targets or json_path):
+        raise RequestError(f"list {what} takes neither a target nor --json")
+    if what == "specs":
+        for name in bundled():
+            s = load(name)
+            click.echo(f"{name:<10} {s.title}: {s.cite}")
+    elif what == "implementations":
+        for library in LIBRARIES:
+            try:
+                listed = list_target(library, None)
+            except RequestError as e:  # not installed
+                click.echo(str(e))
+                continue
+            for found in listed:
+                click.echo(
+                    f"{found['implementation']:<38} {found['spec']:<10} "
+                    f"{found['library']} {found['version']}"
+                )
+    elif what == "checks":
+        from .examine import CHECKS
+
+        for name, sentence in CHECKS.items():
+            click.echo(f"{name:<22} {sentence}")
+    else:
+        _defaults(targets, json_path)
+
+
+def _defaults(targets: Sequence[str], json_path: str | None) -> None:
+    output = output_file(json_path)
+    rows: list[dict[str, Any]] = []
+    missing: dict[str, str] = {}
+    for target in targets or LIBRARIES:
+        try:
+            told = ask({"do": "defaults", "target": target, "spec": None}, START_TIMEOUT)["rows"]
+        except RequestError as e:
+            if targets:
+                raise
+            missing[target] = str(e)
+            continue
+        seen = {r["constructor"] for r in rows}  # what a wrapper wraps has its row by then
+        rows += [r for r in told if r["constructor"] not in seen]
+    found = {
+        "schema": SCHEMA,
+        "environment": environment({r["library"]: r["version"] for r in rows}),
+        "missing": missing,
+        "classes": rows,
+    }
+    # as wide as its longest line: it is to be read in a pager or a file, and not to be folded
+    console = Console(highlight=False, width=400)
+    for name in dict.fromkeys(r["spec"] for r in rows):
+        console.print(defaults_table(name, [r for r in rows if r["spec"] == name]), crop=False)
+        console.print()
+    if rows:
+        versions = dict.fromkeys(f"{r['library']} {r['version']}".strip() for r in rows)
+        click.echo("* differs from the spec's default   — cannot be chosen for a group")
+        click.echo(", ".join(versions))
+    for sentence in missing.values():
+        click.echo(sentence)
+    if output is not None:
+        write(output, dumps(found))
+        click.echo(f"wrote {output}")
+
+
+def defaults_table(spec: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The classes that follow a spec, below its own defaults; a column for each hyperparameter."""
+    hypers = load(spec).hypers
+    out = Table(spec, *hypers, box=None, pad_edge=False)
+    out.add_row("the spec", *(_value(h.default) for h in hypers.values()))
+    for row in rows:
+        cells = (_cell(name, row["hypers"][name]) for name in hypers)
+        out.add_row(escape(row["implementation"]), *(escape(c) for c in cells))
+    return out
+
+
+def _cell(name: str, told: Mapping[str, Any]) -> str:
+    """The default, a star where it differs from the spec's, and the keyword if named otherwise."""
+    if told["keyword"] is None:
+        return "—"
+    value = "required" if told["required"] else _value(told["default"])
+    if not (told["known"] or told["required"]):
+        value = "?"
+    star = "*" if told["differs"] else ""
+    named = "" if told["keyword"] == name else f" ({told['keyword']})"
+    return f"{value}{star}{named}"
+
+
+def _value(x: Any) -> str:
+    return f"{x:g}" if isinstance(x, float) else str(x)
