@@ -64,13 +64,18 @@ class _Counts:
     undecided: int = 0
     vacuous: int = 0
     max_ratio: float = 0.0
+    by_step: list[float] = field(default_factory=list)
 
-    def add(self, judgement: Any) -> None:
+    def add(self, judgement: Any, steps: Sequence[int]) -> None:
+        """``steps`` has the step in its scenario, from 0, of each row."""
         self.total += judgement.failed.size
         self.failed += int(judgement.failed.sum())
         self.undecided += int(judgement.outcome.undecided.sum())
         self.vacuous += int(judgement.vacuous.sum())
         self.max_ratio = max(self.max_ratio, float(judgement.ratio.max(initial=0.0)))
+        self.by_step += [0.0] * (max(steps, default=-1) + 1 - len(self.by_step))
+        for step, row in zip(steps, judgement.ratio, strict=True):
+            self.by_step[step] = max(self.by_step[step], float(row.max(initial=0.0)))
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -256,7 +261,8 @@ class Examination:
         for part in judged:
             for name, judgement in part.outputs.items():
                 label = "param" if name == "p" else self._label(part, name)
-                self.counts.setdefault(label, _Counts()).add(judgement)
+                counts = self.counts.setdefault(label, _Counts())
+                counts.add(judgement, part.block.place.steps)
             start, observed = part.block.steps.start["p"], part.block.steps.observed["p"]
             self.moved |= bool((start != observed).any())
         for name, n in regimes(judged, scenario).items():
@@ -312,7 +318,9 @@ class Examination:
             "passed": total.total - total.failed - total.undecided,
             "scenarios": self.scenarios,
             "steps": self.steps,
-            "tensors": {n: c.as_dict() for n, c in self.counts.items()},
+            "tensors": {
+                n: {**c.as_dict(), "ratio_by_step": c.by_step} for n, c in self.counts.items()
+            },
             "contracts": self.contracts,
         }
 
