@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from .listing import listing
 from .options import claimable, drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
 from .render import box, latex
+from .reporting import report
 from .spec_file import load
 from .trials import detectability, mutants
 from .worker import Job, Message, list_target, run_jobs
@@ -258,7 +259,8 @@ def _write(made: Mapping[str, Any], outputs: Sequence[Path | None]) -> None:
     from .reports import render_html, render_markdown
 
     data = json.loads(dumps(made))
-    for path, render in zip(outputs, (dumps, render_html, render_markdown), strict=True):
+    renders: tuple[Callable[[Any], str], ...] = (dumps, render_html, render_markdown)
+    for path, render in zip(outputs, renders, strict=True):
         if path is not None:
             write(path, render(data))
             click.echo(f"wrote {path}")
@@ -282,6 +284,7 @@ cli.add_command(listing)
 cli.add_command(compare)
 cli.add_command(identify)
 cli.add_command(mutants)
+cli.add_command(report)
 cli.add_command(detectability)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from markupsafe import Markup
@@ -19,6 +20,7 @@ from optconform.errors import SpecError
 from optconform.reports.view import Json, as_map, as_maps, text, visible
 
 DEEPEST = 40  # levels of an expression; those of the specs have less than ten
+MOST = 12  # followers of a rule that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,61 +41,73 @@ class Program:
     states: Mapping[str, Json]
 
 
-def programs(spec: Json) -> list[Program]:
-    """The programs that the record holds of a spec, malformed ones left out."""
-    found = []
-    for one in as_maps(spec.get("programs")):
-        forms = as_map(one.get("forms"))
-        if forms and all(isinstance(f, str) for f in forms.values()):
-            variant = {str(a): text(v) for a, v in as_map(one.get("variant")).items()}
-            states = {str(n): as_map(s) for n, s in as_map(one.get("states")).items()}
-            found.append(Program(variant, {str(n): f for n, f in forms.items()}, states))
-    return found
+class Spec:
+    """What a record says of a spec; whatever is derived from it is derived once."""
 
+    def __init__(self, told: Json) -> None:
+        self.told = told
+        self._lines: dict[str, list[Equation]] = {}
 
-def program(spec: Json, variant: object) -> Program | None:
-    """The program of ``variant``, if the record holds it; values that are the spec's default may be
-    named or not."""
-    axes = as_map(spec.get("axes"))
-    wanted = {
-        a: text(v)
-        for a, v in as_map(variant).items()
-        if as_map(axes.get(a)).get("default") != text(v)
-    }
-    return next((p for p in programs(spec) if p.variant == wanted), None)
+    @cached_property
+    def programs(self) -> list[Program]:
+        """The programs that the record holds, malformed ones left out."""
+        found = []
+        for one in as_maps(self.told.get("programs")):
+            forms = as_map(one.get("forms"))
+            if forms and all(isinstance(f, str) for f in forms.values()):
+                variant = {str(a): text(v) for a, v in as_map(one.get("variant")).items()}
+                states = {str(n): as_map(s) for n, s in as_map(one.get("states")).items()}
+                found.append(Program(variant, {str(n): f for n, f in forms.items()}, states))
+        return found
 
+    @cached_property
+    def symbols(self) -> dict[str, str]:
+        named = as_map(self.told.get("symbols")).items()
+        return {str(n): visible(text(s))[:40] for n, s in named}
 
-def lines(spec: Json, variant: object) -> list[Equation]:
-    """The equations of ``variant``; those of the default as text where the record holds no more."""
-    found = program(spec, variant)
-    plain = {str(n): text(line) for n, line in as_map(spec.get("equations")).items()}
-    if found is None:
-        return [Equation(name, None, line) for name, line in plain.items()]
-    names = _symbols(spec)
-    out = []
-    for name, form in found.forms.items():
-        tree = parsed(form)
-        left = names.get(name, name)
-        if tree is None:
-            out.append(Equation(name, None, f"{left} ← {form}"))
-            continue
-        when = as_map(found.states.get(name)).get("when")
-        condition = parsed(when) if isinstance(when, str) else None
-        out.append(Equation(name, _equation(name, tree, condition, names), f"{left} ← {form}"))
-    return out
+    def program(self, variant: object) -> Program | None:
+        """The program of ``variant``, if the record holds it; values that are the spec's default
+        may be named or not."""
+        axes = as_map(self.told.get("axes"))
+        wanted = {
+            a: text(v)
+            for a, v in as_map(variant).items()
+            if as_map(axes.get(a)).get("default") != text(v)
+        }
+        return next((p for p in self.programs if p.variant == wanted), None)
 
+    def lines(self, variant: object) -> list[Equation]:
+        """The equations of ``variant``; those of the default as text where the record holds no
+        more."""
+        key = text(as_map(variant))
+        if key not in self._lines:
+            self._lines[key] = self._written(self.program(variant))
+        return self._lines[key]
 
-def differing(spec: Json, a: object, b: object) -> list[tuple[Equation | None, Equation | None]]:
-    """The equations that two variants do not share, side by side, in their order."""
-    left, right = program(spec, a), program(spec, b)
-    if left is None or right is None:
-        return []
-    mine = {e.name: e for e in lines(spec, a)}
-    theirs = {e.name: e for e in lines(spec, b)}
-    names = dict.fromkeys([*right.forms, *left.forms])
-    return [
-        (mine.get(n), theirs.get(n)) for n in names if left.forms.get(n) != right.forms.get(n)
-    ]
+    def _written(self, program: Program | None) -> list[Equation]:
+        if program is None:
+            plain = as_map(self.told.get("equations")).items()
+            return [Equation(str(n), None, text(line)) for n, line in plain]
+        out = []
+        for name, form in program.forms.items():
+            tree = parsed(form)
+            when = program.states.get(name, {}).get("when")
+            condition = parsed(when) if isinstance(when, str) else None
+            math = None if tree is None else _equation(name, tree, condition, self.symbols)
+            out.append(Equation(name, math, f"{self.symbols.get(name, name)} ← {form}"))
+        return out
+
+    def differing(self, a: object, b: object) -> list[tuple[Equation | None, Equation | None]]:
+        """The equations that two variants do not share, side by side, in their order."""
+        left, right = self.program(a), self.program(b)
+        if left is None or right is None:
+            return []
+        mine = {e.name: e for e in self.lines(a)}
+        theirs = {e.name: e for e in self.lines(b)}
+        names = dict.fromkeys([*right.forms, *left.forms])
+        return [
+            (mine.get(n), theirs.get(n)) for n in names if left.forms.get(n) != right.forms.get(n)
+        ]
 
 
 def parsed(form: str) -> ast.expr | None:
@@ -111,10 +125,6 @@ def _depth(tree: ast.expr) -> int:
         deepest += 1
         level = [c for n in level for c in ast.iter_child_nodes(n) if isinstance(c, ast.expr)]
     return deepest
-
-
-def _symbols(spec: Json) -> dict[str, str]:
-    return {str(n): visible(text(s))[:40] for n, s in as_map(spec.get("symbols")).items()}
 
 
 # ---- MathML ----------------------------------------------------------------------------------
@@ -153,7 +163,7 @@ def _equation(
     )
     if condition is not None:
         body += Markup('<mtext class="when">if</mtext>') + writer.write(condition)
-    return Markup("<math>{}</math>").format(body)
+    return Markup('<math displaystyle="true">{}</math>').format(body)
 
 
 class _MathML:
@@ -161,9 +171,17 @@ class _MathML:
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
+        self.inside = 0  # fractions and roots around: there is no room for cases in them
 
     def write(self, n: ast.expr) -> Markup:
         return self.at(n, 0)
+
+    def within(self, n: ast.expr) -> Markup:
+        self.inside += 1
+        try:
+            return self.write(n)
+        finally:
+            self.inside -= 1
 
     def at(self, n: ast.expr, rank: int) -> Markup:
         """``n``, in parentheses when it binds weaker than ``rank``."""
@@ -182,11 +200,11 @@ class _MathML:
             case ast.UnaryOp(op=ast.USub(), operand=x):
                 return self._row("<mo>−</mo>", self.at(x, 2)), 2
             case ast.UnaryOp(op=ast.Not(), operand=x):
-                return self._row("<mtext>not </mtext>", self.at(x, 1)), 0
+                return self._row(_word("not"), self.at(x, 1)), 0
             case ast.BinOp(left=a, op=ast.Pow(), right=b):
                 return Markup("<msup>{}{}</msup>").format(self.at(a, 5), self.write(b)), 4
             case ast.BinOp(left=a, op=ast.Div(), right=b):
-                return Markup("<mfrac>{}{}</mfrac>").format(self.write(a), self.write(b)), 8
+                return Markup("<mfrac>{}{}</mfrac>").format(self.within(a), self.within(b)), 8
             case ast.BinOp(left=a, op=op, right=b):
                 rank = _RANK[type(op)]
                 sign = {ast.Add: "<mo>+</mo>", ast.Sub: "<mo>−</mo>"}.get(
@@ -200,21 +218,23 @@ class _MathML:
                 old, new = self.at(m, 3), self.at(x, 3)
                 return self._row(β, dot, old, "<mo>+</mo>", rest, dot, new), 1
             case ast.Call(func=ast.Name(id="sqrt"), args=[x]):
-                return Markup("<msqrt>{}</msqrt>").format(self.write(x)), 9
+                return Markup("<msqrt>{}</msqrt>").format(self.within(x)), 9
             case ast.Call(func=ast.Name(id="abs"), args=[x]):
                 return self._row("<mo>|</mo>", self.write(x), "<mo>|</mo>"), 9
             case ast.Call(func=ast.Name(id=f), args=args):
                 inner = Markup("<mo>,</mo>").join(self.write(a) for a in args)
                 return self._row(Markup("<mi>{}</mi><mo>(</mo>").format(f), inner, "<mo>)</mo>"), 9
+            case ast.IfExp(test=test, body=a, orelse=b) if self.inside:
+                parts = self.at(a, 1), _word("if"), self.write(test), _word("else"), self.at(b, 0)
+                return self._row(*parts), 0
             case ast.IfExp(test=test, body=a, orelse=b):
                 row = Markup("<mtr><mtd>{}</mtd><mtd>{}</mtd></mtr>")
-                first = row.format(self.write(a), self._row("<mtext>if </mtext>", self.write(test)))
-                other = row.format(self.write(b), Markup("<mtext>otherwise</mtext>"))
-                table = Markup('<mtable columnalign="left left">{}{}</mtable>').format(first, other)
-                return self._row("<mo>{</mo>", table), 1
+                first = row.format(self.write(a), self._row(_word("if"), self.write(test)))
+                other = row.format(self.write(b), _word("otherwise"))
+                table = Markup('<mtable class="cases">{}{}</mtable>').format(first, other)
+                return self._row(table), 9
             case ast.BoolOp(op=op, values=parts):
-                word = "and" if isinstance(op, ast.And) else "or"
-                joint = Markup("<mtext> {} </mtext>").format(word)
+                joint = _word("and" if isinstance(op, ast.And) else "or")
                 return self._row(joint.join(self.at(p, 1) for p in parts)), 0
             case ast.Compare(left=a, ops=[op], comparators=[b]):
                 sign = Markup("<mo>{}</mo>").format(_COMPARE[type(op)])
@@ -224,6 +244,11 @@ class _MathML:
     def _row(self, *parts: str) -> Markup:
         """``parts`` side by side; those that are plain strings are this module's own markup."""
         return Markup("<mrow>") + Markup("").join(Markup(p) for p in parts) + Markup("</mrow>")
+
+
+def _word(word: str) -> Markup:
+    space = Markup('<mspace width="0.4em"/>')
+    return space + Markup("<mtext>{}</mtext>").format(word) + space
 
 
 # ---- trees for the page ------------------------------------------------------------------------
@@ -263,13 +288,24 @@ def _tree(n: ast.expr) -> Any:
     raise ValueError(f"an expression with {type(n).__name__} has no tree")
 
 
-def rules(specs: Mapping[str, Json]) -> list[dict[str, Any]]:
-    """Every program of the record for the page's script; those it could not run are left out."""
+def rules(specs: Mapping[str, Spec], results: Iterable[Json]) -> list[dict[str, Any]]:
+    """Every program of the record for the page's script, with the implementations that follow it;
+    those that could not be run are left out."""
     out = []
+    followed: dict[tuple[str, str], dict[str, None]] = {}
+    for r in results:
+        follows = r.get("variant")
+        if r["verdict"] == "conforms":
+            follows = follows or r.get("claimed") or {}
+        spec = specs.get(r["spec"])
+        found = spec.program(follows) if spec and isinstance(follows, Mapping) else None
+        if found is not None and r["verdict"] in ("conforms", "variant", "diverges"):
+            place = followed.setdefault((r["spec"], text(found.variant)), {})
+            place[visible(r["implementation"][:120])] = None
     for name, spec in specs.items():
-        hypers = as_map(spec.get("hypers"))
+        hypers = as_map(spec.told.get("hypers"))
         defaults = {str(h): as_map(about).get("default") for h, about in hypers.items()}
-        for one in programs(spec):
+        for one in spec.programs:
             try:
                 steps = [[n, tree(form)] for n, form in one.forms.items()]
                 starts = [[n, tree(text(s.get("init")))] for n, s in one.states.items()]
@@ -279,6 +315,10 @@ def rules(specs: Mapping[str, Json]) -> list[dict[str, Any]]:
                 continue
             said = ", ".join(f"{a} = {v}" for a, v in one.variant.items())
             label = visible(f"{name}[{said}]" if said else name)[:120]
+            followers = list(followed.get((name, text(one.variant)), {}))
+            if len(followers) > MOST:
+                followers = [*followers[:MOST], f"{len(followers) - MOST} more"]
             out.append({"label": label, "spec": name, "variant": dict(one.variant),
-                        "hypers": defaults, "states": starts, "steps": steps})  # fmt: skip
+                        "followers": followers, "hypers": defaults, "states": starts,
+                        "steps": steps})  # fmt: skip
     return out

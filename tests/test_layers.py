@@ -71,13 +71,15 @@ LAYERS = (
     ("record",),
     ("tables",),
     ("reports.view",),
+    ("reports.badge", "reports.baseline", "reports.coverage", "reports.equations"),
+    ("reports.power", "reports.ratios"),
     ("reports.html", "reports.markdown", "reports.comparison"),
     ("reports.plots", "reports.comparison_text"),
     ("reports.comparison_html",),
     ("reports",),
     ("worker",),
     ("options",),
-    ("trials", "comparing", "identifying", "listing"),
+    ("trials", "comparing", "identifying", "reporting", "listing"),
     ("cli",),
 )
 
