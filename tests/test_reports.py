@@ -18,17 +18,15 @@ from typing import Any
 
 import pytest
 from markupsafe import Markup
+from records import SAMPLE, Record, poisoned, synthesised, told
 
-from optconform.record import dumps, spec_summary
 from optconform.reports import render_badge, render_html, render_markdown
 from optconform.reports.baseline import changes
 from optconform.reports.equations import DEEPEST, Spec, identifier, parsed, rules
 from optconform.reports.ratios import plot
 from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short, visible
 
-SAMPLE = Path(__file__).parent / "data" / "record-sample.json"
 VOID = {"meta", "input", "br", "link", "img", "hr"}
-Record = dict[str, Any]
 
 
 class Page(HTMLParser):
@@ -86,42 +84,6 @@ def record() -> Record:
     return loaded
 
 
-def told(spec: str) -> dict[str, Any]:
-    """What a record says of a bundled spec."""
-    found: dict[str, Any] = json.loads(dumps(spec_summary(spec)))
-    return found
-
-
-def synthesised() -> Record:
-    """20 libraries, 15 algorithms, 4 dtypes: a finding in every third, as long as real ones are."""
-    sample = json.loads(SAMPLE.read_text("utf-8"))
-    kinds = [f for r in sample["results"] for f in r["findings"] if f.get("repro")]
-    loud = next(r for r in sample["results"] if r["verdict"] == "diverges")
-    names = ["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"]
-    specs = {n: told(n) for n in names}
-    steps = {"ratio_by_step": [0.3 + 0.05 * k for k in range(8)]}
-    verdicts = list(VERDICTS)
-    results = []
-    for library in range(20):
-        for algorithm in range(15):
-            for place, dtype in enumerate(("float32", "float64", "bfloat16", "float16")):
-                n = len(results)
-                found = copy.deepcopy(kinds[n % len(kinds)])
-                found["summary"] += f" ({library}, {algorithm})"
-                found["repro"] = "\n".join(f"x{k} = {(n + 7) * (k + 3)}" for k in range(120))
-                found |= {"equation_name": "p", "variant_match": {"eps": "inside"}}
-                results.append({
-                    **loud, "library": f"library{library}", "version": f"{library}.{place}",
-                    "implementation": f"library{library}.optim:Algorithm{algorithm}",
-                    "spec": names[algorithm % 6], "dtype": dtype, "claimed": {},
-                    "variant": {"eps": "inside"} if n % 3 == 0 else {},
-                    "verdict": verdicts[n % 6] if n % 3 == 0 else "conforms",
-                    "checks": {**loud["checks"], "tensors": {"param": steps, "exp_avg": steps}},
-                    "findings": [found] if n % 3 == 0 else [],
-                })  # fmt: skip
-    return {**sample, "specs": specs, "results": results}
-
-
 def minimal(**more: Any) -> Record:
     result = {"implementation": "a:B", "spec": "adam", "dtype": "float32", "verdict": "conforms"}
     return {"schema": "optconform/report/1", "results": [{**result, **more}]}
@@ -171,16 +133,6 @@ def test_page_lets_nothing_of_the_record_become_markup(record: Record) -> None:
     assert "javascript:alert(1)" in page.text
     assert "{{ 7*7 }}" in page.text and "49}}" not in page.text
     assert "\u202e" not in source and "\\u202eabc" in page.text
-
-
-def poisoned(value: Any, poison: str, key: str = "") -> Any:
-    """Every string of a record with something nasty behind it."""
-    if isinstance(value, dict):
-        return {k: poisoned(v, poison, k) for k, v in value.items()}
-    if isinstance(value, list):
-        return [poisoned(item, poison, key) for item in value]
-    kept = key in ("schema", "verdict", "spec")
-    return value + poison if isinstance(value, str) and not kept else value
 
 
 def test_every_string_of_a_record_is_escaped(record: Record) -> None:

@@ -14,7 +14,9 @@ const matrix = (() => {
       const n = Number(link.dataset.n);
       const [spec, library, dtype] = data.facets[n];
       const column = link.closest("td").cellIndex;
-      cells[n] = { n, link, spec, library, dtype, column, ...data.cells[n], words: data.words[n] };
+      cells[n] = {
+        n, link, spec, library, dtype, column, off: false, words: data.words[n], ...data.cells[n],
+      };
       return cells[n];
     });
     return {
@@ -144,10 +146,13 @@ const matrix = (() => {
     for (const chip of chips) chip.setAttribute("aria-pressed", "false");
     setTimeout(() => form.dispatchEvent(new Event("input")));
   });
-  form.addEventListener("input", () => {
+  const react = (event) => {
+    if (event.type === "input" && event.target instanceof HTMLSelectElement) return;
     filter();
     form.dispatchEvent(new Event("view"));
-  });
+  };
+  form.addEventListener("input", react); // of what is typed
+  form.addEventListener("change", react); // of what is chosen
   form.hidden = false;
 
   return {

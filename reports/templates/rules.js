@@ -18,13 +18,16 @@
     if (typeof tree === "string") return (names) => names.get(tree);
     if (!Array.isArray(tree)) return () => tree;
     const [name, ...parts] = tree;
-    const [a, b, c] = parts.map(compiled);
+    const values = parts.map(compiled);
+    const [a, b, c] = values;
     if (name === "if") return (names) => (a(names) ? b(names) : c(names));
-    if (name === "and") return (names) => parts.every((part) => compiled(part)(names));
-    if (name === "or") return (names) => parts.some((part) => compiled(part)(names));
+    if (name === "and") return (names) => values.every((value) => value(names));
+    if (name === "or") return (names) => values.some((value) => value(names));
     if (!Object.hasOwn(operations, name)) throw new Error(`unknown operation ${name}`);
     const operation = operations[name];
-    return (names) => operation(a(names), b?.(names), c?.(names));
+    if (values.length === 1) return (names) => operation(a(names));
+    if (values.length === 2) return (names) => operation(a(names), b(names));
+    return (names) => operation(a(names), b(names), c(names));
   };
   const programs = rules.map((rule) => ({
     ...rule,
@@ -156,7 +159,8 @@
         return [short(lr * decay * factor), ...some.map((t) => short(apart(x, y, t)))];
       }));
     const end = apart(pa, pb, steps);
-    said.textContent = end === 0 ? `After ${steps} steps both are at the same place.`
+    said.textContent = !Number.isFinite(end) ? `After ${steps} steps there is no finite distance.`
+      : end === 0 ? `After ${steps} steps both are at the same place.`
       : `After ${steps} steps they are ${short(end)} of A's way apart, over ${ELEMENTS} parameters.`;
     const who = (rule) => (rule.followers.length ? rule.followers.join(", ") : "none in this record");
     byId("rules-who").replaceChildren(
@@ -179,6 +183,7 @@
   form.lr.value = rules[a].hypers.lr ?? 0.001;
   form.weight_decay.value = rules[a].hypers.weight_decay || 0.1;
   form.addEventListener("input", update);
+  form.addEventListener("change", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   byId("rules").hidden = false;
   update();
