@@ -267,16 +267,6 @@ def decay_rows(record: Json, results: Sequence[Json]) -> list[Json]:
     ]
 
 
-def decay_note(found: Json) -> str:
-    """One implementation's decay in a few words, with whoever says otherwise."""
-    if not found.get("applies"):
-        return ""
-    says = as_map(found.get("says"))
-    told = [f"{who} says {says[k]}" for k, who in SAYERS.items() if says.get(k)]
-    but = f" ({' and '.join(told)})" if found.get("agrees") is False else ""
-    return f"decay: {text(found['applies'])}{but}"
-
-
 NEIGHBOURS = {
     "apart": "told apart",
     "same": "the same formula in these runs",

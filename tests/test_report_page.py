@@ -28,6 +28,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 AXE = Path(__file__).parent.parent / "build" / "axe.min.js"
+PUBLISHED = AXE.parent.parent / "reports" / "published"
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
@@ -286,6 +287,13 @@ def test_two_rules_run_side_by_side(browser: Browser, page: Path) -> None:
             "f.dispatchEvent(new Event('input'))", k
         )  # fmt: skip
         assert "at the same place" in browser.one("#rules-said").text
+    chosen[0].select_by_visible_text("adam")
+    gradient.select_by_value("constant")
+    Select(browser.one("#rules select[name=scale]")).select_by_visible_text("1")
+    field.clear()
+    field.send_keys("0")  # then both moments are 1 once they are corrected: lr a step
+    first, tenth, _ = (float(r.split()[1]) for r in browser.texts("#rules-table tbody tr"))
+    assert first - tenth == pytest.approx(9 * 0.5, abs=2e-3)  # four digits are shown
     field.clear()
     field.send_keys("-1")
     assert "numbers of 0 or more" in browser.one("#rules-said").text
@@ -389,7 +397,11 @@ def test_a_record_of_all_libraries_is_quick(browser: Browser, tmp_path: Path) ->
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("view", ["", "#cell"], ids=["overview", "cell"])
-def test_axe_finds_nothing(browser: Browser, page: Path, view: str, dark: bool) -> None:
+def test_axe_finds_nothing(browser: Browser, tmp_path: Path, view: str, dark: bool) -> None:
+    page = tmp_path / "full.html"
+    names = ("mutants", "detectability", "bugs")
+    trials = [json.loads((PUBLISHED / f"{n}.json").read_text("utf-8")) for n in names]
+    page.write_text(render_html(sample(), before=changed()[0], trials=trials), "utf-8")
     if not AXE.exists():
         pytest.skip("axe-core is not there: make build/axe.min.js")
     browser.look(dark=dark)
