@@ -209,6 +209,34 @@ def test_what_does_not_fit_is_left_out_and_said(record: Record) -> None:
         assert cell.count("left out to keep this page small") == 4
 
 
+def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where something is in a record, from the outside in."""
+    inner = value.items() if isinstance(value, dict) else []
+    inner = enumerate(value[:4]) if isinstance(value, list) else inner
+    return [here, *(p for k, v in inner for p in places(v, (*here, k)))]
+
+
+def test_what_is_not_as_it_should_be_is_shown_or_refused(record: Record) -> None:
+    record["specs"] = {"adam": told("adam")}
+    record["specs"]["adam"]["programs"] = record["specs"]["adam"]["programs"][:3]
+    chance = random.Random(0)
+    odd = [None, 3, -1, 2**70, True, "", "x", "nan", "inf", [], [None], {}, {"a": 1}, [[1]]]
+    refusals = 0
+    for place in chance.sample(places(record)[1:], 40):
+        broken = copy.deepcopy(record)
+        inner: Any = broken
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = chance.choice(odd)
+        try:
+            Page(whole(render_html(broken, before=broken)))
+            render_markdown(broken, before=broken)
+        except ValueError as refusal:
+            assert re.match(r"(the record|result \d+) has ", str(refusal))
+            refusals += 1
+    assert refusals < 5
+
+
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_only_required_fields_are_required(verdict: str) -> None:
     bare = minimal(verdict=verdict)
