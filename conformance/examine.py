@@ -17,7 +17,7 @@ from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
 from .identify import UNEXPLAINED, Identification, own_profiles
-from .implementation import Implementation, Unsupported, lacks, one_line
+from .implementation import Implementation, Unsupported, documented, lacks, one_line
 from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
@@ -374,6 +374,7 @@ class Examination:
         return {
             **describe(self.implementation, self.spec, self.dtype),
             "claimed": dict(self.claimed),
+            "documented": documented(self.implementation),
             "variant": variant,
             "profile": (answer.profile if answer else self.profile).as_dict(),
             "decay": applied_decay(

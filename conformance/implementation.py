@@ -120,6 +120,14 @@ def world(implementation: Implementation) -> str:
     return str(getattr(implementation, "world", ""))
 
 
+def documented(implementation: Implementation) -> dict[str, Any]:
+    """Its attributes ``link``, the page or source that the declared variant is taken from, and
+    ``silent``, the axes on which that page says nothing and the source was read."""
+    link = str(getattr(implementation, "link", ""))
+    silent = [str(axis) for axis in getattr(implementation, "silent", ())]
+    return {"link": link, "silent": silent} if link else {}
+
+
 # ---- targets ---------------------------------------------------------------------------------
 
 

@@ -94,6 +94,21 @@ def test_page_marks_the_faulty_equation_and_explains_the_variant(record: Record)
     assert source.count('class="faulty"') == sum("equation" in f for f in findings(record))
 
 
+def test_page_links_to_what_is_documented_if_it_is_a_web_address(record: Record) -> None:
+    first, second = record["results"][:2]
+    told = {
+        **record,
+        "results": [
+            {**first, "documented": {"link": "https://example.org/adam", "silent": ["decay"]}},
+            {**second, "documented": {"link": "javascript:alert(1)", "silent": "<b>"}},
+        ],
+    }
+    source = render_html(told)
+    assert '<a href="https://example.org/adam"' in source
+    assert "which does not say: decay" in source
+    assert 'href="javascript' not in source and "javascript:alert(1)" in source
+
+
 def test_page_lets_nothing_of_the_record_become_markup(record: Record) -> None:
     source = render_html(record)
     page = Page(source)
