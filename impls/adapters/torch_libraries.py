@@ -42,6 +42,12 @@ def _positive_lr(keywords: Keywords) -> Keywords:
     return _betas(keywords) if "b1" in keywords else keywords
 
 
+def _below_one(keywords: Keywords) -> Keywords:
+    if keywords["momentum"] >= 1:
+        raise Unsupported("it refuses momentum = 1")
+    return keywords
+
+
 def _same(*names: str) -> dict[str, str]:
     return {n: n for n in names}
 
@@ -89,12 +95,6 @@ def _poz(
     make = f"pytorch_optimizer.{plain}"
     options = {**SINGLE, **options}
     return Entry(name, make, spec, keywords, state, f"{POZ}.{plain}", options=options, **more)
-
-
-def _below_one(keywords: Keywords) -> Keywords:
-    if keywords["momentum"] >= 1:
-        raise Unsupported("it refuses momentum = 1")
-    return keywords
 
 
 def _sgdw(name: str, variant: Any, options: Any = SINGLE, **more: Any) -> Entry:
@@ -192,7 +192,7 @@ def _optimi(name: str, spec: str, variant: Any, options: Any) -> Entry:
         f"{OPTIMI_DOCS}/optimizers/{plain.lower()}/",
         variant,
         options={**SINGLE, **options},
-        adjust=(lambda keywords: keywords) if sgd else _betas,
+        adjust=_below_one if sgd else _betas,
     )
 
 
