@@ -20,14 +20,14 @@ from . import __version__
 from .comparing import compare
 from .errors import RequestError
 from .formats import FORMATS, format_named
+from .identifying import identify
 from .listing import listing
-from .options import drawing, output_file, parse_hyper, parse_variant
+from .options import claimable, drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
 from .render import box, latex
-from .spec import Spec, Value
 from .spec_file import load
 from .trials import detectability, mutants
-from .worker import START_TIMEOUT, Job, Message, ask, list_target, run_jobs
+from .worker import Job, Message, list_target, run_jobs
 
 VERDICTS = {
     "conforms": "[green]conforms[/]",
@@ -120,7 +120,7 @@ def check(
         "examples": examples, "steps": steps, "seed": seed, "hyper": fixed, "dtypes": wanted,
     }  # fmt: skip
     if spec_option is not None:
-        _claimable(load(spec_option), claimed, fixed)
+        claimable(load(spec_option), claimed, fixed)
     todo: list[Job] = []
     processes = jobs or os.cpu_count() or 1
     with ThreadPoolExecutor(processes) as pool:
@@ -128,7 +128,7 @@ def check(
     for target, implementations in zip(targets, listed, strict=True):
         for found in implementations:
             spec = load(found["spec"])
-            _claimable(spec, claimed, fixed)
+            claimable(spec, claimed, fixed)
             todo += [
                 Job(
                     target=target,
@@ -164,13 +164,6 @@ def check(
     _write(made, outputs)
     verdicts = {r["verdict"] for r in results}
     return 0 if verdicts <= {"conforms", "unsupported"} and "conforms" in verdicts else 1
-
-
-def _claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value]) -> None:
-    spec.variant(variant)
-    spec.check_hypers(hypers)
-    if not spec.satisfiable(hypers):
-        raise RequestError(f"spec {spec.name} requires {' and '.join(spec.requires)}")
 
 
 def _run(todo: Sequence[Job], processes: int, timeout: float) -> list[Message]:
@@ -271,61 +264,7 @@ def _write(made: Mapping[str, Any], outputs: Sequence[Path | None]) -> None:
             click.echo(f"wrote {path}")
 
 
-# ---- identify, show -------------------------------------------------------------------------
-
-
-@cli.command()
-@click.argument("target")
-@click.option("--spec", "spec_option", help="The family: a spec's name or a .toml file.")
-@drawing
-@click.option("--json", "json_path", help="Write the answer to this file.")
-def identify(
-    target: str,
-    spec_option: str | None,
-    hypers: tuple[str, ...],
-    examples: int,
-    steps: int,
-    seed: int,
-    timeout: float,
-    json_path: str | None,
-) -> int:
-    """Say which variant and precision profile TARGET follows."""
-    output = output_file(json_path)
-    fixed = parse_hyper(hypers)
-    settings = {"examples": examples, "steps": steps, "seed": seed, "hyper": fixed}
-    if spec_option is not None:
-        _claimable(load(spec_option), {}, fixed)
-    answers = []
-    for found in list_target(target, spec_option):
-        _claimable(load(found["spec"]), {}, fixed)
-        if found["slow"]:
-            continue
-        request = {
-            "do": "identify", "target": target, "spec_option": spec_option,
-            "implementation": found["implementation"], "spec": found["spec"], "settings": settings,
-        }  # fmt: skip
-        answer = ask(request, START_TIMEOUT + timeout)["answer"]
-        answers.append(answer)
-        variant = answer["variant"]
-        if variant is None:
-            said = "none"
-        else:
-            said = ", ".join(f"{a} = {v}" for a, v in variant.items()) or "the spec's own equations"
-        profile = ", ".join(f"{k} {v}" for k, v in answer["profile"].items())
-        click.echo(f"{answer['implementation']}: {answer['spec']}: {said} ({profile})")
-        click.echo(f"  {answer['explanation']}")
-        if answer["aliases"]:
-            same = "; ".join(
-                ", ".join(f"{a} = {v}" for a, v in x.items()) or "default"
-                for x in answer["aliases"]
-            )
-            click.echo(f"  the same formula as: {same}")
-    if output is not None:
-        write(
-            output,
-            dumps(answers[0] if len(answers) == 1 else {**answers[0], "implementations": answers}),
-        )
-    return 0 if all(a["variant"] is not None for a in answers) else 1
+# ---- show ------------------------------------------------------------------------------------
 
 
 @cli.command()
@@ -341,6 +280,7 @@ def show(spec: str, variants: tuple[str, ...], as_latex: bool) -> None:
 
 cli.add_command(listing)
 cli.add_command(compare)
+cli.add_command(identify)
 cli.add_command(mutants)
 cli.add_command(detectability)
 

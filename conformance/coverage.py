@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .admit import admitted, same_formula
 from .errors import SpecError
 from .formats import FORMATS
-from .identify import NUMBERS, Variant, accepted, same_formula
+from .lattice import NUMBERS, Variant
 from .lockstep import Judged, Trace
 from .oracle.scalars import Profile
 from .scenario import AddGroup, Reload, Scenario
@@ -45,13 +46,15 @@ class Separation:
         self.same: list[Variant] = []
         self._seen: list[Trace] = []
 
-    def look(self, trace: Trace, profile: Profile) -> None:
-        """Take a run that follows the claimed variant into account."""
+    def look(self, trace: Trace, profile: Profile, *, follows: bool) -> None:
+        """Take a run into account.  Only one that ``follows`` the claimed variant tells neighbours
+        apart from it; which are the same formula, its inputs tell in any case."""
         if not self.open:
             return
-        kept = set(accepted(trace, self.spec, self.open, profile))
-        self.apart += [v for v in self.open if v not in kept]
-        self.open = [v for v in self.open if v in kept]
+        if follows:
+            kept = admitted(trace, self.spec, self.open, profile)
+            self.apart += [v for v in self.open if v not in kept]
+            self.open = [v for v in self.open if v in kept]
         if len(self._seen) < ENOUGH:
             self._seen.append(trace)
             if len(self._seen) == ENOUGH:

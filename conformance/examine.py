@@ -140,12 +140,11 @@ class Examination:
             self.claimed,
             self.emit,
             self.passing,
-            self._failing_traces(),
+            self.failing,
             profile=self.profile,
         )
         for key, (scenario, focus, count) in self.failures.items():
-            kept = self.failing.get(key, [])
-            explainer.numeric(key, scenario, focus, count, kept)
+            explainer.numeric(key, scenario, focus, count)
         for check, (scenario, where) in self.broken.items():
             explainer.contract(check, scenario, where)
         for scenario, error, step, count in self.crashes.values():
@@ -164,11 +163,6 @@ class Examination:
             self.emit({"event": "so far", "result": result()})
             self._contracts(whole)
         return result()
-
-    def _failing_traces(self) -> list[Trace]:
-        """Some of each class; the smallest first: they reject most hypotheses at the least cost."""
-        kept = {id(t): t for some in self.failing.values() for _, t in some[:2]}
-        return sorted(kept.values(), key=lambda t: sum(len(r) for r in t.rows.values()))
 
     def _own_profile(self) -> Profile:
         """The precision profile that the subject is judged by: the usual one, unless another that
@@ -275,8 +269,7 @@ class Examination:
             self.crashes[kind] = (*first, count)
         for check, *where in trace.broken:
             self.broken.setdefault(check, (scenario, (where[0], where[1], where[2])))
-        if not failing(judged):
-            self.separation.look(trace, self.profile)
+        self.separation.look(trace, self.profile, follows=not failing(judged))
         if failing(judged):
             for d in diagnoses(trace, self.spec, self.claimed, self.profile, judged):
                 key = failure_key(d, scenario)

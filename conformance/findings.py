@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from . import explain
+from .admit import admitted
 from .explain import Diagnosis, diagnoses
 from .formats import FORMATS
-from .identify import UNEXPLAINED, Identification, accepted, identify
+from .identify import UNEXPLAINED, Identification, identify
 from .implementation import Implementation, Unsupported, one_line, traceback_of
 from .lockstep import Trace, judge, run
 from .minimise import Fails, Focus, minimise
@@ -55,8 +56,9 @@ def failure_key(d: Diagnosis, scenario: Scenario) -> Key:
 class Explainer:
     """Turns failures of one implementation into findings.
 
-    ``findings`` and ``answers`` (what explains each class of numeric failures) grow with each call;
-    failures that turn out to be the same are merged.
+    ``failing`` holds traces of each class of failures, with how mixed they are.  ``findings`` and
+    ``answers`` (what explains each class of numeric failures) grow with each call; failures that
+    turn out to be the same are merged.
     """
 
     def __init__(
@@ -66,13 +68,13 @@ class Explainer:
         claimed: Mapping[str, str],
         emit: Callable[[dict[str, Any]], None],
         passing: Sequence[Trace],
-        failing: Sequence[Trace] = (),
+        failing: Mapping[Key, Sequence[tuple[int, Trace]]],
         *,
         profile: Profile,
     ) -> None:
         self.implementation, self.spec, self.claimed = implementation, spec, claimed
         self.profile = profile
-        self.emit, self.passing, self.failing = emit, list(passing), list(failing)
+        self.emit, self.passing, self.failing = emit, list(passing), failing
         self.findings: list[dict[str, Any]] = []
         self.answers: list[Identification] = []
         self._known: list[tuple[Key, Identification, dict[str, Any]]] = []
@@ -85,9 +87,8 @@ class Explainer:
         scenario: Scenario,
         focus: Focus,
         occurrences: int,
-        kept: Sequence[tuple[int, Trace]],
     ) -> None:
-        """A class of numeric failures; ``kept`` holds traces of it, with how mixed they are."""
+        """A class of numeric failures, first seen in ``scenario``."""
 
         def fails(candidate: Scenario) -> Focus | None:
             again = self._again(candidate, key)
@@ -104,13 +105,14 @@ class Explainer:
             return
         trace, d = again
         least = failure_key(d, small)
+        kept = self.failing.get(key, ())
         traces = [t for _, t in kept]
         for other, answer, finding in self._known:
             if other == least and self._covers(answer, least, trace, traces):
                 finding["occurrences"] += occurrences
                 return
         lent = explain.borrowed(trace, self.spec, self.claimed, self.profile) if d.group else None
-        answer = UNEXPLAINED if lent else self._identified(kept, trace)
+        answer = UNEXPLAINED if lent else self._identified(key, least, trace)
         for other, known, finding in self._known:
             if other == least and (known.variant, known.profile) == (
                 answer.variant,
@@ -148,19 +150,22 @@ class Explainer:
     @functools.cached_property
     def _whole(self) -> Identification:
         """One explanation of everything that failed, the plainest there can be."""
-        if not self.failing:
-            return UNEXPLAINED
-        return self._identify([*self.failing, *self.passing])
+        # some of each class; the smallest first: they reject most hypotheses at the least cost
+        some = {id(t): t for kept in self.failing.values() for _, t in kept[:2]}
+        traces = sorted(some.values(), key=lambda t: sum(len(r) for r in t.rows.values()))
+        return self._identify([*traces, *self.passing]) if traces else UNEXPLAINED
 
-    def _identify(self, traces: Sequence[Trace]) -> Identification:
-        return identify(traces, self.spec, instead_of=self.claimed, base=self.profile)
+    def _identify(self, traces: Sequence[Trace], *, decisive: bool = True) -> Identification:
+        return identify(
+            traces, self.spec, instead_of=self.claimed, base=self.profile, decisive=decisive
+        )
 
     def _explains(self, answer: Identification, traces: Sequence[Trace]) -> bool:
         """Whether a known explanation (or the lack of one) covers these traces as well."""
         if answer.variant is None:
             return True
         variant = tuple(self.spec.variant(answer.variant).items())
-        return all(accepted(t, self.spec, [variant], answer.profile) for t in traces)
+        return all(admitted(t, self.spec, [variant], answer.profile) for t in traces)
 
     def _covers(
         self, answer: Identification, key: Key, smallest: Trace, traces: Sequence[Trace]
@@ -182,16 +187,18 @@ class Explainer:
                         return False
         return True
 
-    def _identified(self, kept: Sequence[tuple[int, Trace]], smallest: Trace) -> Identification:
-        """What explains a class of failures; from the smallest trace alone only if unambiguous."""
+    def _identified(self, key: Key, least: Key, smallest: Trace) -> Identification:
+        """What explains the class ``key`` of failures, which became ``least`` when made small; from
+        the smallest trace alone only if unambiguous."""
         self.emit({"event": "phase", "phase": "identifying"})
         # more traces explain no more; with 16 bits, master weights admit too much in so small a one
         low = FORMATS[smallest.scenario.dtype].digits < FORMATS["float32"].digits
-        if not low and self._identify([smallest]).variant is None:
+        if not low and self._identify([smallest], decisive=False).variant is None:
             return UNEXPLAINED
         whole = self._whole
         if whole.variant is not None and self._explains(whole, [smallest]):
             return whole
+        kept = [k for some in dict.fromkeys((key, least)) for k in self.failing.get(some, ())]
         pure, every = [t for n, t in kept if n == 1], [t for _, t in kept]
         for some in [pure, every] if len(pure) < len(every) else [every]:
             # the smallest goes first: it rejects most hypotheses at the least cost

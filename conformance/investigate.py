@@ -1,18 +1,31 @@
-"""Identification of a whole implementation: draw, judge, and stop when one variant is left."""
+"""Identification of a whole implementation: which equations it follows, and what is left open.
 
-from collections.abc import Callable
+Inputs that are made to tell the hypotheses apart come first, then drawn ones.  Where those show
+something that no variant explains, the first ones still tell which equations are followed apart
+from it.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from .comparison.coincide import coincidences, under
+from .comparison.pair import Side, pair
+from .comparison.separate import separation
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
-from .identify import UNEXPLAINED, Identification, identify, lattice
+from .identify import UNEXPLAINED, Identification, identify
 from .implementation import Implementation, Unsupported, lacks
+from .lattice import lattice
 from .lockstep import Trace, judge, run
 from .oracle.scalars import Profile
+from .probes import probes
 from .render import equation_text
-from .scenario import to_json
-from .spec import Spec
+from .scenario import Scenario, to_json
+from .spec import Spec, Value
 from .strategies import drawn
+
+DTYPE = "float32"
+MOST = 4  # remaining variants that are told in full
 
 
 def investigate(
@@ -24,35 +37,67 @@ def investigate(
     """The variant and profile that ``implementation`` follows, in float32.
 
     Returns spec, variant (the axes that differ from the default, or None), aliases, profile,
-    unique, accepted and rejected (lists of variants), and an explanation in words.
+    unique, accepted and rejected (lists of variants), remaining (those accepted that are another
+    formula, each with when it is the same and an input that would separate it), only_here (those
+    of the aliases that are the same formula only under what the implementation takes), and an
+    explanation in words.
     """
-    traces = _traces(implementation, spec, settings, emit)
+    fixed = {**implementation.fixed(spec), **settings.hyper}
+    directed, drawings = _scenarios(implementation, spec, settings, fixed)
+    ordinary = _traces(implementation, spec, directed, emit)
+    further = _traces(implementation, spec, drawings, emit)
+    traces = [*ordinary, *further]
     if not traces:
-        return _answer(implementation, spec, UNEXPLAINED, "it never completed a run")
-    found = identify(traces, spec)
+        return _answer(implementation, spec, UNEXPLAINED, [], "it never completed a run")
+    emit({"event": "phase", "phase": "identifying"})
+    found, but = identify(traces, spec), ""
+    if found.variant is None and ordinary:
+        found = identify(ordinary, spec)
+        if found.variant is not None:
+            against, first = _faults(further, spec, found.variant, found.profile)
+            but = f", but {against} of {len(further)} drawn runs leave it; {first}"
+            traces = ordinary
     if found.variant is None:
-        return _answer(implementation, spec, found, _first_fault(traces, spec))
-    return _answer(implementation, spec, found, _in_words(found, len(traces)))
+        _, first = _faults(traces, spec, spec.variant(implementation.variant), Profile())
+        words = f"no variant explains it; {first}" if first else "no variant explains all its runs"
+        return _answer(implementation, spec, found, [], words)
+    others = remaining(found, spec, fixed, implementation.changeable(spec))
+    left = f"{len(others)} other variants remain" if others else "unique"
+    words = f"{left} after {len(traces)} runs{but}"
+    return _answer(implementation, spec, found, others, words)
+
+
+def _scenarios(
+    implementation: Implementation,
+    spec: Spec,
+    settings: Settings,
+    fixed: Mapping[str, Value],
+) -> tuple[Iterable[Scenario], Iterable[Scenario]]:
+    """Those that are made to separate, and those that are drawn."""
+    changeable, missing = implementation.changeable(spec), lacks(implementation)
+    directed = probes(spec, dtype=DTYPE, fixed=fixed, changeable=changeable, lacks=missing)
+    drawings = drawn(
+        spec,
+        dtype=DTYPE,
+        examples=SLOW_EXAMPLES if implementation.slow else settings.examples,
+        seed=settings.seed,
+        max_steps=settings.steps,
+        fixed=fixed,
+        changeable=changeable,
+        small=implementation.slow,
+        lacks=missing,
+    )
+    return directed, drawings
 
 
 def _traces(
     implementation: Implementation,
     spec: Spec,
-    settings: Settings,
+    scenarios: Iterable[Scenario],
     emit: Callable[[dict[str, Any]], None],
 ) -> list[Trace]:
     traces: list[Trace] = []
-    for scenario in drawn(
-        spec,
-        dtype="float32",
-        examples=SLOW_EXAMPLES if implementation.slow else settings.examples,
-        seed=settings.seed,
-        max_steps=settings.steps,
-        fixed={**implementation.fixed(spec), **settings.hyper},
-        changeable=implementation.changeable(spec),
-        small=implementation.slow,
-        lacks=lacks(implementation),
-    ):
+    for scenario in scenarios:
         emit({"event": "scenario", "scenario": to_json(scenario)})
         try:
             trace = run(implementation, scenario, spec)
@@ -63,35 +108,68 @@ def _traces(
     return traces
 
 
-def _in_words(found: Identification, count: int) -> str:
-    others = [v for v in found.accepted[1:] if v not in found.aliases]
-    if not others:
-        return f"unique after {count} runs"
-    best = set((found.variant or {}).items())
-    axes = sorted({a for v in others for a, _ in set(v.items()) ^ best})
-    return (
-        f"{len(others)} other variant(s) remain after {count} runs; inputs that separate "
-        f"{', '.join(axes)} are needed"
-    )
-
-
-def _first_fault(traces: list[Trace], spec: Spec) -> str:
+def _faults(
+    traces: Iterable[Trace], spec: Spec, variant: Mapping[str, str], profile: Profile
+) -> tuple[int, str]:
+    """How many of ``traces`` leave a variant, and the first equation that is left, in words."""
+    count, first = 0, ""
     for trace in traces:
-        judged = judge(trace, spec, {}, profile=Profile())
-        for d in diagnoses(trace, spec, {}, Profile(), judged)[:1]:
-            text = equation_text(spec, {}, d.equation)
-            return f"no variant explains it; the first equation at fault is {text}"
-    return "no variant explains all runs together"
+        found = diagnoses(
+            trace, spec, variant, profile, judge(trace, spec, variant, profile=profile)
+        )
+        count += bool(found)
+        for d in found[:1]:
+            text = equation_text(spec, variant, d.equation)
+            first = first or f"the first equation at fault is {text} (step {d.step})"
+    return count, first
+
+
+def remaining(
+    found: Identification, spec: Spec, fixed: Mapping[str, Value], changeable: Collection[str]
+) -> list[dict[str, Any]]:
+    """The accepted variants that are another formula: when they are the same, and the smallest
+    input that would tell them apart; ``takes`` says whether the implementation takes it."""
+    others = [v for v in found.accepted if v != found.variant and v not in found.aliases]
+    told: list[dict[str, Any]] = []
+    for variant in others[:MOST]:
+        p = pair(Side("found", spec, found.variant or {}), Side("other", spec, variant))
+        known = coincidences(p)
+        apart = separation(p, known, fixed={})
+        told.append({"variant": variant, "same": [" and ".join(c.when) for c in known.named]})
+        if apart is not None:
+            steady_lr = len(set(apart.lrs)) == 1 or "lr" in changeable
+            told[-1]["input"] = {
+                "hyper": dict(apart.hypers),
+                "start": apart.start,
+                "gradients": list(apart.gradients),
+                "lr": list(apart.lrs),
+                "takes": steady_lr and fixed.items() <= apart.hypers.items(),
+            }
+    return [*told, *({"variant": v} for v in others[MOST:])]
+
+
+def _always(found: Identification, alias: Mapping[str, str], spec: Spec) -> bool:
+    """Whether an alias is the same formula under any settings, and not only under those that the
+    implementation takes."""
+    p = pair(Side("found", spec, found.variant or {}), Side("alias", spec, alias))
+    return under(p, {}) is not None
 
 
 def _answer(
-    implementation: Implementation, spec: Spec, found: Identification, words: str
+    implementation: Implementation,
+    spec: Spec,
+    found: Identification,
+    others: list[dict[str, Any]],
+    words: str,
 ) -> dict[str, Any]:
     every = [dict(v) for v in lattice(spec)]
     return {
         "implementation": implementation.name,
         **found.as_dict(),
+        "only_here": [v for v in found.aliases if not _always(found, v, spec)],
         "spec": spec.name,
+        "claimed": dict(implementation.variant),
         "rejected": [v for v in every if v not in found.accepted],
+        "remaining": others,
         "explanation": words,
     }

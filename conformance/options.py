@@ -1,14 +1,14 @@
 """What the options of the command line mean: text in, checked values out."""
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .errors import RequestError
-from .spec import Value
+from .spec import Spec, Value
 
 
 def parse_variant(pairs: Sequence[str]) -> dict[str, str]:
@@ -45,6 +45,14 @@ def _number(value: Any, pair: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RequestError(f"--hyper {pair!r}: {value!r} is not a number")
     return float(value)
+
+
+def claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value]) -> None:
+    """Raises RequestError for a variant or a setting that ``spec`` does not have."""
+    spec.variant(variant)
+    spec.check_hypers(hypers)
+    if not spec.satisfiable(hypers):
+        raise RequestError(f"spec {spec.name} requires {' and '.join(spec.requires)}")
 
 
 def output_file(path: str | None) -> Path | None:

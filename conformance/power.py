@@ -22,9 +22,10 @@ import numpy as np
 from .equivalence import reason
 from .errors import SpecError
 from .formats import FORMATS
-from .identify import NUMBERS, own_profiles
+from .identify import own_profiles
 from .implementation import Implementation
 from .interpreter import Interpreted, Machine, machine
+from .lattice import NUMBERS
 from .lockstep import Judged, Trace, judge, run
 from .mutants import OPERATORS, Mutant, mutants
 from .oracle.scalars import Profile

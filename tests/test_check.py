@@ -163,6 +163,12 @@ def test_the_equation_is_named(wrong: dict[str, Result], name: str) -> None:
     assert all(f["variant_match"] is None for f in numeric(result))
 
 
+def test_runs_that_fail_show_which_neighbours_are_other_formulas(wrong: dict[str, Result]) -> None:
+    told = wrong["SignFlipped"]["neighbours"]
+    assert told["same"] == []
+    assert set(told["apart"]) & set(told["open"]) == set()
+
+
 def test_time_off_by_one_is_named(wrong: dict[str, Result]) -> None:
     summary = numeric(wrong["BiasCorrectionEarly"])[0]["summary"]
     assert "t is off by one (+1) in bias_correction1, bias_correction2" in summary
@@ -172,6 +178,18 @@ def test_undefined_bias_correction_is_no_other_variant(wrong: dict[str, Result])
     for finding in numeric(wrong["BiasCorrectionLate"]):
         assert finding["observed"] == "nan"
         assert finding["variant_match"] is None, finding["summary"]
+
+
+def test_sixteen_bits_hide_no_cause(tmp_path: Path) -> None:
+    """Where much overflows, some undecided runs do not refute the right explanation; and numbers
+    below the smallest normal one, as long as they are kept, are not flushed."""
+    names = ("L2InPlaceOfDecoupled", "Beta2Off", "BiasCorrectionLate")
+    _, record = judged(tmp_path, *targets("wrong", names), "--dtype", "float16")
+    decay, beta, bias = record["results"]
+    assert (decay["verdict"], decay["variant"]) == ("variant", {"decay": "l2"})
+    assert {f["kind"] for f in decay["findings"]} == {"numeric"}
+    assert (beta["verdict"], beta["profile"]["subnormals"]) == ("diverges", "kept")
+    assert {f["variant_match"] is None for f in numeric(bias)} == {True}
 
 
 def test_sloppy_scalars_are_a_profile(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from optconform.admit import admitted, same_formula
 from optconform.formats import FORMATS
-from optconform.identify import accepted, identify, lattice, same_formula
+from optconform.identify import identify
 from optconform.implementation import resolve
+from optconform.lattice import lattice
 from optconform.lockstep import Row, Trace, initial_state, run
 from optconform.oracle.judge import Steps, outcomes
 from optconform.oracle.scalars import PROFILES, Profile
@@ -166,8 +168,8 @@ def test_a_profile_is_found() -> None:
     only = identify([trace], spec, profiles=PROFILES[:1])
     assert (only.variant, only.accepted) == (None, [])
     right = (("eps", "hat"),)
-    assert accepted(trace, spec, [right, ()], Profile()) == []
-    assert accepted(trace, spec, [right, ()], Profile(hypers="float32")) == [right]
+    assert admitted(trace, spec, [right, ()], Profile()) == {}
+    assert list(admitted(trace, spec, [right, ()], Profile(hypers="float32"))) == [right]
 
 
 # ---- the lattice -----------------------------------------------------------------------------

@@ -38,6 +38,7 @@ LAYERS = (
     ("comparison.coincide", "comparison.lively"),
     ("contracts", "contracts.contract"),
     ("impls.adapters", "impls.adapters.torch_repro", "impls.adapters.torch_checks"),
+    ("probes",),
     ("impls.adapters.driven",),
     (
         "impls.adapters.jax_optim",
@@ -54,6 +55,8 @@ LAYERS = (
     ("impls.adapters.torch_declared", "impls.adapters.torch_ranks"),
     ("impls.adapters.torch_libraries", "impls.adapters.torch_distributed"),
     ("lockstep",),
+    ("lattice",),
+    ("admit",),
     ("identify", "explain", "minimise", "comparison.separate"),
     ("comparison.trajectories",),
     ("comparison.compare",),
@@ -74,7 +77,7 @@ LAYERS = (
     ("reports",),
     ("worker",),
     ("options",),
-    ("trials", "comparing", "listing"),
+    ("trials", "comparing", "identifying", "listing"),
     ("cli",),
 )
 

@@ -11,7 +11,7 @@ import torch
 from flint import arb, ctx
 
 from optconform.formats import FORMATS, Format, format_named
-from optconform.identify import lattice
+from optconform.lattice import lattice
 from optconform.oracle import exact
 from optconform.oracle.bound import Outcome
 from optconform.oracle.judge import BLOCK, Steps, compare, outcomes

@@ -1,0 +1,92 @@
+"""The command ``identify``: which variant and which precision an implementation follows."""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import click
+
+from .findings import profile_in_words
+from .options import claimable, drawing, output_file, parse_hyper
+from .oracle.scalars import Profile
+from .record import dumps, write
+from .spec_file import load
+from .worker import START_TIMEOUT, ask, list_target
+
+
+@click.command()
+@click.argument("target")
+@click.option("--spec", "spec_option", help="The family: a spec's name or a .toml file.")
+@drawing
+@click.option("--json", "json_path", help="Write the answer to this file.")
+def identify(
+    target: str,
+    spec_option: str | None,
+    hypers: tuple[str, ...],
+    examples: int,
+    steps: int,
+    seed: int,
+    timeout: float,
+    json_path: str | None,
+) -> int:
+    """Say which variant and precision profile TARGET follows.
+
+    Paths that are compiled for minutes are left out.  Exit status 1 when one follows no variant.
+    """
+    output = output_file(json_path)
+    fixed = parse_hyper(hypers)
+    settings = {"examples": examples, "steps": steps, "seed": seed, "hyper": fixed}
+    if spec_option is not None:
+        claimable(load(spec_option), {}, fixed)
+    requests = []
+    for found in list_target(target, spec_option):
+        claimable(load(found["spec"]), {}, fixed)
+        if not found["slow"]:
+            requests.append({
+                "do": "identify", "target": target, "spec_option": spec_option,
+                "implementation": found["implementation"], "spec": found["spec"],
+                "settings": settings,
+            })  # fmt: skip
+    answers = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for reply in pool.map(lambda r: ask(r, START_TIMEOUT + timeout), requests):
+            answers.append(reply["answer"])
+            click.echo(in_words(reply["answer"]))
+    if output is not None:
+        rest = {"implementations": answers} if len(answers) > 1 else {}
+        write(output, dumps({**answers[0], **rest}))
+    return 0 if all(a["variant"] is not None for a in answers) else 1
+
+
+def in_words(answer: Mapping[str, Any]) -> str:
+    """An answer of the investigation, a line each: what it follows, why, and what is left open."""
+    variant = answer["variant"]
+    said = "follows no variant" if variant is None else f"follows {_label(variant)}"
+    profile = Profile(**answer["profile"])
+    if profile != Profile():
+        said += f", and {profile_in_words(profile)}"
+    if variant is not None and variant != answer["claimed"]:
+        said += f" (declared: {_label(answer['claimed'])})"
+    lines = [f"{answer['implementation']}: {answer['spec']}: {said}", f"  {answer['explanation']}"]
+    here = answer["only_here"]
+    if always := [v for v in answer["aliases"] if v not in here]:
+        lines.append(f"  the same formula as: {'; '.join(map(_label, always))}")
+    if here:
+        lines.append(f"  under the settings that it takes also: {'; '.join(map(_label, here))}")
+    for other in answer["remaining"]:
+        lines.append(f"  also possible: {_label(other['variant'])}")
+        if same := [c for c in other.get("same", ()) if c]:
+            lines.append(f"    the same formula with {' or '.join(same)}")
+        if told := other.get("input"):
+            hyper = ", ".join(f"{n} = {v}" for n, v in told["hyper"].items())
+            takes = "" if told["takes"] else "; this implementation does not take it"
+            lines.append(
+                f"    told apart by p = {told['start']}, gradients {told['gradients']}, "
+                f"lr {told['lr']}, with {hyper}{takes}"
+            )
+    return "\n".join(lines)
+
+
+def _label(variant: Mapping[str, str]) -> str:
+    return ", ".join(f"{a} = {v}" for a, v in variant.items()) or "the spec's own equations"

@@ -1,0 +1,30 @@
+"""The hypotheses of an identification: every admissible combination of axis values."""
+
+import itertools
+
+from .errors import SpecError
+from .spec import Spec
+
+Variant = tuple[tuple[str, str], ...]
+"""The axes that differ from the spec's default, and their values."""
+
+NUMBERS = ("0.1",)
+"""Values tried on axes that take any number (0.1 is the accumulator of TensorFlow's Adagrad)."""
+
+
+def lattice(spec: Spec) -> list[Variant]:
+    """Every admissible combination of axis values, fewest and first-listed deviations first."""
+    axes = []
+    for axis in spec.axes.values():
+        values = list(axis.choices)
+        if axis.number is not None:
+            values += NUMBERS
+        values.sort(key=lambda v: v != axis.default)
+        axes.append([(axis.name, v) for v in values])
+    found: dict[Variant, None] = {}
+    for combination in itertools.product(*axes):
+        try:
+            found[tuple(spec.variant(dict(combination)).items())] = None
+        except SpecError:
+            continue
+    return sorted(found, key=len)
