@@ -135,7 +135,7 @@ PYTORCH_OPTIMIZER = Shelf(
             MOMENTS,
             {"quantize": False, "decouple_lr": True},
             variant={"decay": "decoupled-relative-lr"},
-            adjust=_betas,
+            adjust=_positive_lr,
         ),
     ),
     clock="optimizer",
