@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from . import __version__
+from . import __version__, known
+from .adopting import conformed, known_command, mark, with_known
 from .comparing import compare
 from .errors import RequestError
 from .formats import FORMATS, format_named
@@ -92,6 +93,7 @@ def _fail(message: str) -> None:
 @click.option("--json", "json_path", help="Write the record to this file.")
 @click.option("--html", "html_path", help="Write the report to this file.")
 @click.option("--markdown", "markdown_path", help="Write a summary to this file.")
+@click.option("--known", "known_path", help="A TOML file of known divergences.")
 def check(
     targets: tuple[str, ...],
     spec_option: str | None,
@@ -106,6 +108,7 @@ def check(
     json_path: str | None,
     html_path: str | None,
     markdown_path: str | None,
+    known_path: str | None,
 ) -> int:
     """Judge implementations by the equations they claim.
 
@@ -116,6 +119,7 @@ def check(
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
     claimed = parse_variant(variants)
     fixed = parse_hyper(hypers)
+    divergences = known.read(Path(known_path)) if known_path is not None else ()
     settings = {
         "examples": examples, "steps": steps, "seed": seed, "hyper": fixed, "dtypes": wanted,
     }  # fmt: skip
@@ -148,7 +152,11 @@ def check(
                 for dtype in wanted
             ]
     begin = time.monotonic()
-    results = _run(todo, processes, timeout)
+    todo, entries = with_known(todo, divergences)
+    results = [
+        known.settle(r, some)
+        for r, some in zip(_run(todo, processes, timeout), entries, strict=True)
+    ]
     made = record(
         results,
         {
@@ -163,8 +171,7 @@ def check(
     )
     _tell(made)
     _write(made, outputs)
-    verdicts = {r["verdict"] for r in results}
-    return 0 if verdicts <= {"conforms", "unsupported"} and "conforms" in verdicts else 1
+    return 0 if conformed(results) else 1
 
 
 def _claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value]) -> None:
@@ -233,7 +240,7 @@ def _tell(made: Mapping[str, Any]) -> None:
     # what differs between dtypes in its numbers alone is told once
     shown: dict[tuple[str, str, str], tuple[str, dict[str, None]]] = {}
     for r in made["results"]:
-        told = [(f["kind"], f["summary"]) for f in r["findings"]]
+        told = [(f["kind"], f["summary"] + mark(f)) for f in r["findings"]]
         if r["message"] and not told:
             told = [(r["verdict"], r["message"])]
         for kind, summary in told:
@@ -368,6 +375,7 @@ def list_(what: str) -> None:
 
 
 cli.add_command(compare)
+cli.add_command(known_command)
 cli.add_command(mutants)
 cli.add_command(detectability)
 

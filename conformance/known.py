@@ -15,6 +15,7 @@ A finding is known if all of this fits it, numbers apart; another fault at the s
 The scenario is run again strictly: where it no longer fails the entry is stale, and that is told.
 """
 
+import itertools
 import json
 import re
 import tomllib
@@ -263,14 +264,19 @@ def unmatched(known: Iterable[Divergence], cells: Iterable[Mapping[str, str]]) -
 # ---- writing ---------------------------------------------------------------------------------
 
 
-def entry_of(result: Mapping[str, Any], finding: Finding, *, issue: str = "") -> str:
-    """A finding as the TOML of an entry."""
+def entry_of(
+    result: Mapping[str, Any], finding: Finding, *, issue: str = "", taken: set[str] | None = None
+) -> str:
+    """A finding as the TOML of an entry; its id, which is none of ``taken``, is added to them."""
     check = check_of(finding)
+    words = (result["implementation"], check, result["dtype"])
+    plain = "-".join(re.sub(r"\W+", "-", str(w)).strip("-").lower() for w in words)
+    taken = set() if taken is None else taken
+    ids = (plain if k == 1 else f"{plain}-{k}" for k in itertools.count(1))
+    chosen = next(i for i in ids if i not in taken)
+    taken.add(chosen)
     text = {
-        "id": "-".join(
-            re.sub(r"\W+", "-", str(w)).strip("-").lower()
-            for w in (result["implementation"], check, result["dtype"])
-        ),
+        "id": chosen,
         "issue": issue,
         "versions": "",
         "implementation": result["implementation"],

@@ -119,7 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Make the judge, and warn of known divergences that concern nothing that was collected."""
     cells = {}
     for item in items:
-        case = getattr(item, "callspec", None) and item.callspec.params.get("case")  # type: ignore[attr-defined]
+        case = getattr(getattr(item, "callspec", None), "params", {}).get("case")
         if type(case).__module__ == "optconform.testing":
             cells[case.cell.key] = case.cell
     if not cells:
@@ -152,9 +152,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_terminal_summary(
-    terminalreporter: Any, config: pytest.Config
-) -> Iterator[None]:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Iterator[None]:
     yield
     wanted = {n: config.getoption(f"optconform_{n}") for n in ("report", "json")}
     if hasattr(config, "workerinput") or not any(wanted.values()):

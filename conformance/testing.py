@@ -8,6 +8,7 @@ The class that is returned has one item for each check and dtype; a cell of the 
 implementation in a dtype) is judged once, when the first of its items runs.
 """
 
+import ast
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from . import expr
 from . import known as known_file
 from .cells import Cell, Judge
 from .contracts.bench import Bench
@@ -91,7 +93,7 @@ def conformance_tests(
         )  # fmt: skip
         for found in cases_of(asked, loaded, chosen=dtypes is not None):
             kind = "run" if found.check == "run" else "contract"
-            cases["equation" if found.check in tensors(loaded, claimed) else kind].append(found)
+            cases["equation" if found.check in tensors(asked) else kind].append(found)
     several = len({c.cell.implementation.name for c in cases["run"]}) > 1
     return type(
         "Conformance",
@@ -128,9 +130,19 @@ def _implementations(subject: Subject, spec: str | None) -> list[Implementation]
     )
 
 
-def tensors(spec: Spec, variant: Mapping[str, str]) -> list[str]:
-    """The names of what equations are checked: the parameter, then the state as torch calls it."""
-    return ["param", *(s.torch_name for s in states_of(spec, variant).values())]
+def tensors(cell: Cell) -> list[str]:
+    """The names of what equations are checked: the parameter, then the state as torch calls it,
+    without what no setting that can be chosen brings about."""
+    spec = load(cell.spec)
+    fixed = {**cell.implementation.fixed(spec), **cell.hyper}
+
+    def never(when: str | None) -> bool:
+        if when is None or not expr.names(ast.parse(when, mode="eval")) <= set(fixed):
+            return False
+        return not expr.holds(when, fixed)
+
+    states = states_of(spec, cell.claimed).values()
+    return ["param", *(s.torch_name for s in states if not never(s.when))]
 
 
 def cases_of(asked: Cell, spec: Spec, *, chosen: bool) -> list[Case]:
@@ -143,7 +155,7 @@ def cases_of(asked: Cell, spec: Spec, *, chosen: bool) -> list[Case]:
             asked.implementation, spec, asked.claimed, Profile(), dtype,
             {**asked.implementation.fixed(spec), **asked.hyper}, lambda _: None,
         )  # fmt: skip
-        checks = ["run", *tensors(spec, asked.claimed), "none-gradient", "reload"]
+        checks = ["run", *tensors(asked), "none-gradient", "reload"]
         checks.append("gradient-untouched")
         for contract in contracts_of(bench):
             offered = not (isinstance(contract, Script | Variation) and contract.why_not)
@@ -164,12 +176,12 @@ def _method(cases: Sequence[Case], several: bool, doc: str) -> Callable[..., Non
         pytest.param(c, id=label(c), marks=pytest.mark.xdist_group(c.cell.label)) for c in cases
     ]
 
-    @pytest.mark.parametrize("case", params)
     def test(self: Any, case: Case, request: pytest.FixtureRequest) -> None:
         _hold(case, request.config)
 
     test.__doc__ = doc
-    return test
+    made: Callable[..., None] = pytest.mark.parametrize("case", params)(test)
+    return made
 
 
 # ---- one item --------------------------------------------------------------------------------
@@ -215,7 +227,7 @@ def _judged(case: Case, result: Mapping[str, Any]) -> None:
     elif case.check in contracts:
         if contracts[case.check] != "held":
             pytest.skip(f"{case.check} is {contracts[case.check]}")
-    elif case.check in tensors(load(case.cell.spec), case.cell.claimed):
+    elif case.check in tensors(case.cell):
         counts = checks["tensors"].get(case.check)
         if counts is None:
             hidden = result["mode"] == "free-running" and case.check != "param"
@@ -287,4 +299,3 @@ def _recipe(recipe: Mapping[str, Any]) -> str:
         return f"{recipe['kind']} (seed {recipe['seed']})"
     text = str(recipe["values"])
     return text if len(text) < 200 else text[:200] + "…"
-

@@ -57,7 +57,7 @@ LAYERS = (
     ("power",),
     ("detect",),
     ("coverage", "findings"),
-    ("contracts.bench",),
+    ("contracts.bench", "known"),
     ("contracts.relations",),
     ("contracts.phase",),
     ("examine",),
@@ -70,9 +70,9 @@ LAYERS = (
     ("reports.comparison_html",),
     ("reports",),
     ("worker",),
-    ("options",),
-    ("trials", "comparing"),
-    ("cli",),
+    ("options", "cells"),
+    ("trials", "comparing", "adopting", "testing"),
+    ("cli", "pytest_plugin"),
 )
 
 ADAPTERS = (
