@@ -1,0 +1,145 @@
+"""A difference between two recordings: as text, Markdown and one self-contained HTML page."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from markupsafe import Markup
+
+from optconform.reports.html import environment
+from optconform.reports.markdown import code, escape
+from optconform.reports.view import Json
+
+SHORT = {
+    "bit-equal": "same bits",
+    "within the bounds": "within bounds",
+    "diverging": "diverging",
+    "unjudged": "other values",
+}
+
+
+def title(data: Json) -> str:
+    return f"{data['before']['name']} → {data['after']['name']}"
+
+
+def headline(data: Json) -> str:
+    """How many implementations changed, and how."""
+    rows = data["implementations"]
+    both = [r for r in rows if r["presence"] == "both"]
+    counts: dict[str, int] = {}
+    for row in both:
+        level = worst(row)
+        counts[level] = counts.get(level, 0) + 1
+    parts = [f"{n} {SHORT[level]}" for level, n in counts.items()]
+    for presence in ("added", "removed"):
+        n = sum(r["presence"] == presence for r in rows)
+        parts += [f"{n} {presence}"] if n else []
+    breaks = len(data["breaks"])
+    may = f"{breaks} change{'s' * (breaks != 1)} that may break a training run"
+    return f"{len(rows)} implementations: {', '.join(parts)}; {may}."
+
+
+def worst(row: Json) -> str:
+    """The gravest level of an implementation's dtypes."""
+    levels = [c["level"] for c in row["dtypes"]]
+    return max(levels, key=list(SHORT).index, default="bit-equal")
+
+
+def changes(row: Json) -> list[str]:
+    """Everything that differs of an implementation, one sentence each."""
+    if row["presence"] != "both":
+        return [row["presence"]]
+    out = []
+    for s in row["signature"]:
+        default = "without a default" if s["after"] is None else f"default {s['after']}"
+        out.append(
+            {
+                "added": f"new option {s['name']}, {default}",
+                "removed": f"option {s['name']} is gone",
+                "changed": f"default of {s['name']}: {s['before']} → {s['after']}",
+            }[s["change"]]
+        )
+    out += [f"new state {n}" for n in row["states"]["added"]]
+    out += [f"state {n} is gone" for n in row["states"]["removed"]]
+    out += [f"{r['what']}: {r['before']} → {r['after']}" for r in row["refusals"]]
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for c in row["dtypes"]:
+        if c["summary"]:
+            said = c["summary"].partition(" (")[0] if c["level"] == "within the bounds" else ""
+            key = (said or c["summary"], c.get("equation", ""), c["mark"])
+            told.setdefault(key, []).append(c["dtype"])
+    for (summary, equation, mark), where in told.items():
+        sentence = f"{', '.join(where)}: {summary}"
+        sentence += f"; the equation is {equation}" if equation else ""
+        out.append(sentence + (f" [{mark}]" if mark != "same" else ""))
+    return out
+
+
+def changed(data: Json) -> list[Json]:
+    return [r for r in data["implementations"] if changes(r)]
+
+
+def unchanged(data: Json) -> list[str]:
+    return [r["implementation"] for r in data["implementations"] if not changes(r)]
+
+
+def others(data: Json) -> str:
+    """What else differs between the two environments."""
+    parts = [
+        f"{e['name']} {e['before'] or '(none)'} → {e['after'] or '(none)'}"
+        for e in data["environment"]
+    ]
+    return ", ".join(parts)
+
+
+def summary(data: Json) -> str:
+    """For the terminal."""
+    lines = [title(data), ""]
+    for row in changed(data):
+        lines.append(row["implementation"])
+        lines += [f"  {sentence}" for sentence in changes(row)]
+    same = unchanged(data)
+    if same:
+        lines.append(f"the same: {', '.join(same)}")
+    if others(data):
+        lines.append(f"environments: {others(data)}")
+    lines += ["", headline(data)]
+    return "\n".join(" ".join(s.split()) if not s.startswith("  ") else s for s in lines) + "\n"
+
+
+def to_markdown(data: Json) -> str:
+    lines = [f"## {escape(title(data))}", "", escape(headline(data)), ""]
+    if rows := changed(data):
+        lines += ["| implementation | numerics | what changed |", "| --- | --- | --- |"]
+        for row in rows:
+            level = SHORT[worst(row)] if row["presence"] == "both" else row["presence"]
+            told = "<br>".join(escape(s) for s in changes(row))
+            lines.append(f"| {code(row['implementation'])} | {escape(level)} | {told} |")
+        lines.append("")
+    if same := unchanged(data):
+        lines += [f"The same: {', '.join(code(n) for n in same)}.", ""]
+    if others(data):
+        lines.append(f"<sub>{escape(others(data))}</sub>")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def to_html(data: Json) -> str:
+    """The page: no network, no script, every string of the record escaped."""
+    folder = resources.files("optconform.reports") / "templates"
+    style = "".join((folder / f).read_text("utf-8") for f in ("report.css", "compare.css"))
+    dtypes = list(dict.fromkeys(c["dtype"] for r in data["implementations"] for c in r["dtypes"]))
+    page: str = (
+        environment()
+        .get_template("difference.html.j2")
+        .render(
+            data=data,
+            title=title(data),
+            headline=headline(data),
+            dtypes=dtypes,
+            short=SHORT,
+            rows=[(r, changes(r), {c["dtype"]: c for c in r["dtypes"]}) for r in changed(data)],
+            same=unchanged(data),
+            style=Markup(style),  # the package's own files, nothing of the record
+        )
+    )
+    return page
