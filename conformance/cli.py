@@ -24,7 +24,7 @@ from .formats import FORMATS, format_named
 from .implementation import LIBRARIES
 from .options import drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
-from .recording.commands import diff_command, record_command
+from .recording.commands import audit_command, diff_command, record_command
 from .render import box, latex
 from .spec import Spec, Value
 from .spec_file import bundled, load
@@ -379,6 +379,7 @@ cli.add_command(compare)
 cli.add_command(known_command)
 cli.add_command(record_command)
 cli.add_command(diff_command)
+cli.add_command(audit_command)
 cli.add_command(mutants)
 cli.add_command(detectability)
 

@@ -119,7 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Make the judge, and warn of known divergences that concern nothing that was collected."""
     cells = {}
     for item in items:
-        case = getattr(getattr(item, "callspec", None), "params", {}).get("case")
+        case: Any = getattr(getattr(item, "callspec", None), "params", {}).get("case")
         if type(case).__module__ == "optconform.testing":
             cells[case.cell.key] = case.cell
     if not cells:

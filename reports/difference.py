@@ -35,7 +35,7 @@ def headline(data: Json) -> str:
         n = sum(r["presence"] == presence for r in rows)
         parts += [f"{n} {presence}"] if n else []
     breaks = len(data["breaks"])
-    may = f"{breaks} change{'s' * (breaks != 1)} that may break a training run"
+    may = f"{breaks} change{'s' * (breaks != 1)} that a training run may notice"
     return f"{len(rows)} implementations: {', '.join(parts)}; {may}."
 
 
@@ -59,8 +59,14 @@ def changes(row: Json) -> list[str]:
                 "changed": f"default of {s['name']}: {s['before']} → {s['after']}",
             }[s["change"]]
         )
-    out += [f"new state {n}" for n in row["states"]["added"]]
-    out += [f"state {n} is gone" for n in row["states"]["removed"]]
+    for s in row["states"]:
+        out.append(
+            {
+                "added": f"new state {s['name']}, {s['after']}",
+                "removed": f"state {s['name']} is gone",
+                "changed": f"state {s['name']}: {s['before']} → {s['after']}",
+            }[s["change"]]
+        )
     out += [f"{r['what']}: {r['before']} → {r['after']}" for r in row["refusals"]]
     told: dict[tuple[str, str, str], list[str]] = {}
     for c in row["dtypes"]:

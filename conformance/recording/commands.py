@@ -1,15 +1,19 @@
-"""The commands ``record`` and ``diff``."""
+"""The commands ``record``, ``diff`` and ``audit``."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
+from packaging.utils import canonicalize_name
 
+from ..errors import RequestError
 from ..formats import FORMATS, format_named
 from ..options import output_file
 from ..record import command_line, dumps, write
 from . import tape
 from .difference import difference, worse
+from .environments import besides, cache_folder, environment, requirement
 from .host import Interpreter
 from .make import Side, ask_who, record
 
@@ -107,3 +111,61 @@ def tell(
     return 1 if data["breaks"] else 0
 
 
+@click.command("audit")
+@click.argument("before")
+@click.argument("after")
+@click.option(
+    "--target", "targets", multiple=True, help="What to record; default the whole library."
+)
+@click.option(
+    "--with",
+    "extra",
+    multiple=True,
+    metavar="REQUIREMENT",
+    help="What both environments have besides, such as the jax of that time.",
+)
+@click.option("--cache", "cache", help="The folder in which environments are kept.")
+@dtypes_option
+@timeout_option
+@output_options
+def audit_command(
+    before: str,
+    after: str,
+    targets: tuple[str, ...],
+    extra: tuple[str, ...],
+    cache: str | None,
+    dtypes: tuple[str, ...],
+    timeout: float,
+    bits: bool,
+    json_path: str | None,
+    html_path: str | None,
+    markdown_path: str | None,
+) -> int:
+    """Say what changes when a library is upgraded: 'NAME==VERSION' twice.
+
+    Each release is installed into an environment of its own, over the one that optconform runs in,
+    recorded there, and the recordings are compared.  Exit status 1 when numerics, defaults or names
+    changed.
+    """
+    outputs = [output_file(p) for p in (json_path, html_path, markdown_path)]
+    wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
+    asked = [requirement(before), requirement(after)]
+    if canonicalize_name(asked[0].name) != canonicalize_name(asked[1].name):
+        raise RequestError(f"{before} and {after} are two libraries; an audit takes two releases")
+    more = [besides(x) for x in extra]
+    kept = cache_folder(cache)
+
+    def tell_line(line: str) -> None:
+        click.echo(line, err=True)
+
+    with tempfile.TemporaryDirectory(prefix="optconform-") as scratch:
+        sides = []
+        for name, release in zip(("before", "after"), asked, strict=True):
+            interpreter = environment(release, more, kept, tell_line)
+            folder = tape.folder_for(str(Path(scratch) / name))
+            sides.append(Side(interpreter, folder, {"name": str(release)}))
+        for side, release in zip(sides, asked, strict=True):
+            ask_who(side, targets or (release.name,), None)
+        record(sides, wanted, timeout, tell_line)
+        data = difference(*(tape.read(side.folder) for side in sides))
+    return tell(data, outputs, bits=bits, names=(before, after))

@@ -18,12 +18,14 @@ from ..identify import accepted, identify
 from ..lockstep import Trace, failing, judge, run
 from ..oracle.scalars import Profile
 from ..render import equation_text
+from ..scenario import from_json
 from ..spec import Spec
 from ..spec_file import load
 from .corpus import name_of
 from .make import ANY, spec_path
 from .played import arrays, runs
 from .tape import Recording, Track
+from .traits import telling
 
 SCHEMA = "optconform/diff/1"
 
@@ -102,11 +104,11 @@ def worse(data: Row, *, bits: bool = False) -> list[str]:
             out.append(f"{name} is gone")
         for s in row["signature"]:
             out += [f"{name}: {sentence}" for sentence in [breaks(s)] if sentence]
-        out += [f"{name}: the state {s!r} is gone" for s in row["states"]["removed"]]
+        gone = [s["name"] for s in row["states"] if s["change"] == "removed"]
+        out += [f"{name}: the state {s} is gone" for s in gone]
         for cell in row["dtypes"]:
-            if cell["level"] in (DIVERGING, UNJUDGED) or (bits and cell["level"] == WITHIN):
-                out.append(f"{name} ({cell['dtype']}): {cell['summary']}")
-            elif cell["mark"] == NEW:
+            noticed = (DIVERGING, UNJUDGED, WITHIN) if bits else (DIVERGING, UNJUDGED)
+            if cell["level"] in noticed or cell["mark"] == NEW:
                 out.append(f"{name} ({cell['dtype']}): {cell['summary']}")
     return out
 
@@ -135,19 +137,17 @@ def _implementation(
         "spec": first.about["spec"],
         "presence": "both" if old and new else "removed" if old else "added",
         "signature": [],
-        "states": {"added": [], "removed": []},
+        "states": [],
         "refusals": [],
         "dtypes": [],
     }
     if old is None or new is None:
         return row
     a, b = next(iter(old.values())).about, next(iter(new.values())).about
-    row["signature"] = _signature(a["signature"], b["signature"])
-    states = [set(x.get("states", [])) for x in (a, b)]
-    if all(states):  # where one side never got to a step, its runs tell
-        row["states"] = {
-            "added": sorted(states[1] - states[0]), "removed": sorted(states[0] - states[1]),
-        }  # fmt: skip
+    row["signature"] = _changes(a["signature"], b["signature"])
+    held = [x.get("states", {}) for x in (a, b)]
+    if all(held):  # where one side never got to a step, its runs tell
+        row["states"] = _changes(*held)
     said = [x.get("refusals", {}) for x in (a, b)]
     row["refusals"] = [
         {"what": w, "before": said[0][w], "after": said[1][w]}
@@ -159,7 +159,7 @@ def _implementation(
     return row
 
 
-def _signature(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Row]:
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Row]:
     rows = []
     for name in dict.fromkeys([*old, *new]):
         here = {"name": name, "before": old.get(name), "after": new.get(name)}
@@ -198,7 +198,7 @@ def _cell(old: Track, new: Track, *, one_spec: bool) -> Row:
         if judged and old.about["dtype"] == "float64" and not EXTENDED:
             judged = False
         cell |= _judged(old, new, differing, spec) if judged else _unjudged(old, new, differing)
-        cell["summary"] += f" ({len(differing)} of {len(pairs)} scenarios)"
+        cell["summary"] += f" ({_where(old, pairs, differing)})"
     if told:
         cell |= {"mark": told["mark"] if cell["mark"] == SAME else cell["mark"]}
         cell["summary"] = "; ".join(x for x in (told["summary"], cell["summary"]) if x)
@@ -213,6 +213,16 @@ def _pairs(old: Track, new: Track) -> list[Pair]:
     there = {name_of(run["scenario"]): k for k, run in enumerate(new.runs)}
     names = [name_of(run["scenario"]) for run in old.runs]
     return [(k, there[n]) for k, n in enumerate(names) if n in there]
+
+
+def _where(track: Track, pairs: Sequence[Pair], differing: Sequence[Pair]) -> str:
+    """In which scenarios two sides differ, as far as a word can tell."""
+    scenarios = {k: from_json(track.runs[k]["scenario"]) for k, _ in pairs}
+    odd = {k for k, _ in differing}
+    ran = [k for k, _ in pairs if _ran(track, k)]
+    words = telling([scenarios[k] for k in ran if k in odd],
+                    [scenarios[k] for k in ran if k not in odd])  # fmt: skip
+    return f"{len(differing)} of {len(pairs)} scenarios" + (f": {words}" if words else "")
 
 
 def _ran(track: Track, number: int) -> bool:
@@ -277,7 +287,9 @@ def _unjudged(old: Track, new: Track, pairs: Sequence[Pair]) -> Row:
             apart = np.where(np.isnan(a) & np.isnan(b), 0.0, apart)
             apart = np.where(np.isfinite(apart), apart, np.inf)
         most = max(most, float(apart.max(initial=0.0)))
-    how = f"parameters differ by up to {most:.2g} of themselves" if most else "only the state differs"
+    how = (
+        f"parameters differ by up to {most:.2g} of themselves" if most else "only the state differs"
+    )
     return {"level": UNJUDGED, "mark": CHANGED, "summary": how}
 
 
@@ -292,7 +304,7 @@ def _judged(old: Track, new: Track, pairs: Sequence[Pair], spec: Spec) -> Row:
     claims = [spec.variant(t.about["variant"]) for t in (old, new)]
     a, b = (_follows(t, spec, c) for t, c in zip(traces, claims, strict=True))
     follows = {"before": _told(a), "after": _told(b)}
-    if a.variant is not None and _explains(a, traces[1], spec):
+    if _explains(a, traces[1], spec) and _explains(b, traces[0], spec):
         mark = SAME if a.claimed == b.claimed else CHANGED
         return {"level": WITHIN, "mark": mark, "follows": follows,
                 "summary": "other roundings of the same equations"}  # fmt: skip
@@ -318,7 +330,8 @@ def _follows(traces: Sequence[Trace], spec: Spec, claimed: Mapping[str, str]) ->
 
 
 def _explains(follows: Follows, traces: Sequence[Trace], spec: Spec) -> bool:
-    assert follows.variant is not None
+    if follows.variant is None:
+        return False
     variant = tuple(spec.variant(follows.variant).items())
     return all(accepted(t, spec, [variant], follows.profile) for t in traces)
 

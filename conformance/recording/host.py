@@ -39,7 +39,7 @@ class Worker:
     """A worker process; asked for one thing after the other."""
 
     def __init__(self, interpreter: Interpreter) -> None:
-        self.errors = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [interpreter.executable, "-m", "optconform.recording.worker"],
             stdin=subprocess.PIPE,
@@ -128,4 +128,3 @@ def merged(sides: Sequence[Sequence[Message]]) -> list[list[Message | None]]:
     names = list(dict.fromkeys(i["implementation"] for side in sides for i in side))
     tables = [{i["implementation"]: i for i in side} for side in sides]
     return [[t.get(n) for t in tables] for n in names]
-

@@ -137,7 +137,7 @@ def _record(
             answer = ask(said, describe)
             runs, about, tensors = answer["runs"], answer["about"], out.read_bytes()
         except RequestError as e:
-            runs = [{"status": f"unsupported: {e}", "event": -1, "names": []} for _ in said]
+            runs = [{"status": f"unsupported: {e}", "names": []} for _ in said]
             tensors = packed({})
         except Ended:
             runs, tensors = _one_by_one(ask, said, out)
@@ -166,7 +166,7 @@ def _one_by_one(
         try:
             runs += ask([scenario], False)["runs"]
         except Ended as e:
-            runs.append({"status": f"the subject {e}", "event": -1, "names": []})
+            runs.append({"status": f"the subject {e}", "names": []})
             continue
         found = tensors_of(out.read_bytes())
         tensors.update({f"{k}/{n.removeprefix('0/')}": x.astype(float) for n, x in found.items()})

@@ -150,4 +150,3 @@ def folder_for(path: str) -> Path:
 def _clear(paths: Iterable[Path]) -> None:
     for path in paths:
         path.unlink()
-

@@ -101,7 +101,9 @@ def environment() -> dict[str, str]:
     here = {Path(sys.prefix).resolve()}
     for d in importlib.metadata.distributions():
         name = d.metadata["Name"]
-        if name and (name in WITNESSES or here & set(Path(str(d.locate_file(""))).resolve().parents)):
+        if name and (
+            name in WITNESSES or here & set(Path(str(d.locate_file(""))).resolve().parents)
+        ):
             own.setdefault(name, d.version)
     return {n: v for n, v in own.items() if n not in ("pip", "setuptools", "wheel", "optconform")}
 
@@ -276,12 +278,12 @@ def played(
 ) -> tuple[Message, dict[str, Floats]]:
     """A run and its tensors, up to where the subject raised, if it did."""
     shapes = [[p.size for p in g.params] for g in scenario.groups]
-    status, where, tape = "done", -1, None
+    status, tape = "done", None
     try:
         session = implementation.start(scenario, spec)
         tape = _Tape(session, shapes)
         tape.take()
-        for where, snapshot in _events(session, scenario, shapes):
+        for snapshot in _events(session, scenario, shapes):
             if snapshot:
                 tape.take()
     except Unsupported as e:
@@ -290,22 +292,20 @@ def played(
         status = f"raised {e}"
     except (Exception, SystemExit) as e:
         status = f"raised {one_line(e)}"
-    run = {"status": status[:300], "event": where, "names": tape.names if tape else []}
+    run = {"status": status[:300], "names": tape.names if tape else []}
     return run, tape.arrays() if tape else {}
 
 
-def _events(
-    session: Any, scenario: Scenario, shapes: list[list[int]]
-) -> Iterator[tuple[int, bool]]:
-    """Do the events; yields each, and whether it may have changed what can be seen."""
+def _events(session: Any, scenario: Scenario, shapes: list[list[int]]) -> Iterator[bool]:
+    """Do the events; yields after each whether it may have changed what can be seen."""
     fmt = FORMATS[scenario.dtype]
     groups = list(scenario.groups)
     step = 0
-    for k, event in enumerate(scenario.events):
+    for event in scenario.events:
         match event:
             case SetHyper(g, hyper):
                 session.set_hyper(g, hyper)
-                yield k, False
+                yield False
                 continue
             case AddGroup(group):
                 session.add_group(group)
@@ -324,44 +324,44 @@ def _events(
                     ]
                 )
                 step += 1
-        yield k, True
+        yield True
 
 
 # ---- what else can be seen -------------------------------------------------------------------
 
 
-def states(implementation: Implementation, spec: Spec, scenario: Scenario) -> list[str]:
+def states(implementation: Implementation, spec: Spec, scenario: Scenario) -> dict[str, str]:
     """The names of the state after one step, as the library has them, and what each is."""
     first = replace(scenario, events=(Step(),))
     try:
         session: Any = implementation.start(first, spec)
         for _ in _events(session, first, [[p.size for p in g.params] for g in first.groups]):
             pass
-        return sorted(set(_raw_names(session)))
+        return {str(name): kind for name, kind in sorted(_raw_names(session))}
     except Exception:  # the run itself tells what it raised
-        return []
+        return {}
 
 
-def _raw_names(session: Any) -> Iterator[str]:
+def _raw_names(session: Any) -> Iterator[tuple[str, str]]:
     optimizer = getattr(session, "optimizer", None)
     if optimizer is not None and hasattr(optimizer, "state"):
         for held in optimizer.state.values():
             if isinstance(held, dict):
-                for name, x in held.items():
-                    kind = f"{x.dtype} of {x.dim()} dimensions" if hasattr(x, "dim") else _kind(x)
-                    yield f"{name}: {kind}" if not hasattr(x, "dim") or x.dim() == 0 else str(name)
+                yield from ((str(n), _kind(x)) for n, x in held.items())
     elif hasattr(session, "driver"):
         for some in session.driver.state():
             for held in some:
-                yield from map(str, held)
+                yield from ((str(n), "tensor") for n in held)
 
 
 def _kind(x: Any) -> str:
-    return type(x).__name__
+    if not hasattr(x, "dim"):
+        return type(x).__name__
+    return "tensor" if x.dim() else "tensor of one number"
 
 
 def refusals(implementation: Implementation, spec: Spec, dtype: str) -> dict[str, str]:
-    """What it says to values outside of each hyperparameter's domain: the exception, or accepted."""
+    """What it says to values outside of each domain: the exception's name, or accepted."""
     fixed = implementation.fixed(spec)
     plain = Param((3,), Recipe("ones"), Recipe("normal"))
     found = {}
