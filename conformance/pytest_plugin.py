@@ -13,8 +13,10 @@ from .errors import RequestError
 
 if TYPE_CHECKING:
     from .cells import Judge
+    from .known import Divergence
 
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+KNOWN = pytest.StashKey[tuple["Divergence", ...]]()
 SEED = pytest.StashKey[int]()
 
 OPTIONS = {
@@ -52,6 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
         path = config.getoption(f"optconform_{name}")
         if path is not None and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
             raise pytest.UsageError(f"--optconform-{name}: cannot write {path}")
+    if path := config.getoption("optconform_known"):
+        from . import known
+
+        try:
+            config.stash[KNOWN] = known.read(Path(path))
+        except RequestError as e:
+            raise pytest.UsageError(f"--optconform-known: {e}") from None
     if _distributing(config):
         config.stash[FOLDER] = tempfile.TemporaryDirectory(prefix="optconform-")
 
@@ -93,21 +102,15 @@ def _judge(config: pytest.Config) -> "Judge":
     """The judge of this process, made when the first conformance test is collected."""
     from hypothesis import settings
 
-    from . import known
     from .cells import Judge
     from .testing import JUDGE
 
     if JUDGE not in config.stash:
-        path = config.getoption("optconform_known")
-        try:
-            entries = known.read(Path(path)) if path else ()
-        except RequestError as e:
-            raise pytest.UsageError(f"--optconform-known: {e}") from None
         shared = getattr(config, "workerinput", {}).get("optconform_folder")
         config.stash[JUDGE] = Judge(
             examples=config.getoption("optconform_examples"),
             seed=_seed(config),
-            known=entries,
+            known=config.stash.get(KNOWN, ()),
             shared=Path(shared) if shared else None,
             database=settings().database,
         )

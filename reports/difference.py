@@ -49,16 +49,16 @@ def changes(row: Json) -> list[str]:
     """Everything that differs of an implementation, one sentence each."""
     if row["presence"] != "both":
         return [row["presence"]]
-    out = []
-    for s in row["signature"]:
-        default = "without a default" if s["after"] is None else f"default {s['after']}"
-        out.append(
-            {
-                "added": f"new option {s['name']}, {default}",
-                "removed": f"option {s['name']} is gone",
-                "changed": f"default of {s['name']}: {s['before']} → {s['after']}",
-            }[s["change"]]
-        )
+    options = row["signature"]
+    new = [_option(s) for s in options if s["change"] == "added"]
+    gone = [s["name"] for s in options if s["change"] == "removed"]
+    out = [
+        f"default of {s['name']}: {_default(s['before'])} → {_default(s['after'])}"
+        for s in options
+        if s["change"] == "changed"
+    ]
+    out += [f"options gone: {', '.join(gone)}"] if gone else []
+    out += [f"new options: {', '.join(new)}"] if new else []
     for s in row["states"]:
         out.append(
             {
@@ -67,7 +67,10 @@ def changes(row: Json) -> list[str]:
                 "changed": f"state {s['name']}: {s['before']} → {s['after']}",
             }[s["change"]]
         )
-    out += [f"{r['what']}: {r['before']} → {r['after']}" for r in row["refusals"]]
+    refused: dict[tuple[str, str], list[str]] = {}
+    for r in row["refusals"]:
+        refused.setdefault((r["before"], r["after"]), []).append(r["what"])
+    out += [f"{', '.join(w)}: {was} → {now}" for (was, now), w in refused.items()]
     told: dict[tuple[str, str, str], list[str]] = {}
     for c in row["dtypes"]:
         if c["summary"]:
@@ -79,6 +82,15 @@ def changes(row: Json) -> list[str]:
         sentence += f"; the equation is {equation}" if equation else ""
         out.append(sentence + (f" [{mark}]" if mark != "same" else ""))
     return out
+
+
+def _option(change: Json) -> str:
+    name = str(change["name"])
+    return name if change["after"] is None else f"{name} = {change['after']}"
+
+
+def _default(text: str | None) -> str:
+    return "none" if text is None else text
 
 
 def changed(data: Json) -> list[Json]:

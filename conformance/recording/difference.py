@@ -102,8 +102,7 @@ def worse(data: Row, *, bits: bool = False) -> list[str]:
         name = row["implementation"]
         if row["presence"] == "removed":
             out.append(f"{name} is gone")
-        for s in row["signature"]:
-            out += [f"{name}: {sentence}" for sentence in [breaks(s)] if sentence]
+        out += [f"{name}: {sentence}" for sentence in broken_options(row["signature"])]
         gone = [s["name"] for s in row["states"] if s["change"] == "removed"]
         out += [f"{name}: the state {s} is gone" for s in gone]
         for cell in row["dtypes"]:
@@ -113,14 +112,21 @@ def worse(data: Row, *, bits: bool = False) -> list[str]:
     return out
 
 
-def breaks(change: Row) -> str:
-    """What a change of the signature breaks, or nothing."""
-    if change["change"] == "removed":
-        return f"the option {change['name']} is gone"
-    if change["change"] == "changed":
-        return f"the default of {change['name']} was {change['before']}, is {change['after']}"
-    must = change["after"] is None and not change["name"].startswith("*")
-    return f"the option {change['name']} is new and must be given" if must else ""
+def broken_options(changes: Sequence[Row]) -> list[str]:
+    """What changes of the signature break a call."""
+    gone = [c["name"] for c in changes if c["change"] == "removed"]
+    must = [
+        c["name"]
+        for c in changes
+        if c["change"] == "added" and c["after"] is None and not c["name"].startswith("*")
+    ]
+    out = [f"options gone: {', '.join(gone)}"] if gone else []
+    out += [f"options that must be given now: {', '.join(must)}"] if must else []
+    return out + [
+        f"the default of {c['name']} was {c['before']}, is {c['after']}"
+        for c in changes
+        if c["change"] == "changed"
+    ]
 
 
 # ---- an implementation -----------------------------------------------------------------------
@@ -276,21 +282,30 @@ def _same_bits(a: Any, b: Any) -> bool:
 
 def _unjudged(old: Track, new: Track, pairs: Sequence[Pair]) -> Row:
     """How far apart two sides are that no spec describes."""
-    most = 0.0
-    for k, m in pairs:
-        a, b = arrays(old, k)["param"], arrays(new, m)["param"]
-        if a.shape != b.shape:
-            continue
-        with np.errstate(all="ignore"):
-            scale = np.maximum(np.abs(a), np.abs(b))
-            apart = np.where(a == b, 0.0, np.abs(a - b) / scale)
-            apart = np.where(np.isnan(a) & np.isnan(b), 0.0, apart)
-            apart = np.where(np.isfinite(apart), apart, np.inf)
-        most = max(most, float(apart.max(initial=0.0)))
-    how = (
-        f"parameters differ by up to {most:.2g} of themselves" if most else "only the state differs"
-    )
+    apart = {k: _apart(arrays(old, k)["param"], arrays(new, m)["param"]) for k, m in pairs}
+    plain = apart.pop(0, 0.0)  # the first scenario is the plainest
+    most = max(apart.values(), default=0.0)
+    if not plain and not most:
+        how = "only the state differs"
+    else:
+        how = f"parameters differ by {plain:.2g} of the largest in the plain run at the defaults"
+        how = how if plain else "parameters are the same in the plain run at the defaults"
+        if np.isinf(most):
+            how += ", and in others some are finite on one side alone"
+        elif most:
+            how += f", by up to {most:.2g} in others"
     return {"level": UNJUDGED, "mark": CHANGED, "summary": how}
+
+
+def _apart(a: Any, b: Any) -> float:
+    """The largest difference, in units of the largest finite parameter; infinite where one side
+    alone is finite."""
+    if a.shape != b.shape or (np.isfinite(a) != np.isfinite(b)).any():
+        return float("inf")
+    a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+    with np.errstate(all="ignore"):
+        scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
+        return float(np.abs(a - b).max(initial=0.0) / scale) if scale else 0.0
 
 
 # ---- by the oracle ---------------------------------------------------------------------------
