@@ -11,6 +11,7 @@ from optconform.reports.markdown import code, escape
 from optconform.reports.view import Json
 
 SHORT = {
+    "not run": "not run",
     "bit-equal": "same bits",
     "within the bounds": "within bounds",
     "diverging": "diverging",
@@ -42,7 +43,7 @@ def headline(data: Json) -> str:
 def worst(row: Json) -> str:
     """The gravest level of an implementation's dtypes."""
     levels = [c["level"] for c in row["dtypes"]]
-    return max(levels, key=list(SHORT).index, default="bit-equal")
+    return max(levels, key=list(SHORT).index, default="not run")
 
 
 def changes(row: Json) -> list[str]:
@@ -93,12 +94,26 @@ def _default(text: str | None) -> str:
     return "none" if text is None else text
 
 
-def changed(data: Json) -> list[Json]:
-    return [r for r in data["implementations"] if changes(r)]
+def changed(data: Json) -> list[tuple[list[Json], list[str]]]:
+    """The implementations that changed, together where it was in the same way."""
+    found: dict[tuple[str, ...], list[Json]] = {}
+    for row in data["implementations"]:
+        if said := changes(row):
+            found.setdefault((worst(row), *said), []).append(row)
+    return [(rows, list(said[1:])) for said, rows in found.items()]
 
 
-def unchanged(data: Json) -> list[str]:
-    return [r["implementation"] for r in data["implementations"] if not changes(r)]
+def names(rows: list[Json]) -> str:
+    """What stands before the colon is said once."""
+    every = [r["implementation"] for r in rows]
+    where = every[0].rpartition(":")[0]
+    if len(every) > 1 and where and all(n.rpartition(":")[0] == where for n in every):
+        return f"{where}: {', '.join(n.rpartition(':')[2] for n in every)}"
+    return ", ".join(every)
+
+
+def unchanged(data: Json) -> list[Json]:
+    return [r for r in data["implementations"] if not changes(r)]
 
 
 def others(data: Json) -> str:
@@ -113,12 +128,11 @@ def others(data: Json) -> str:
 def summary(data: Json) -> str:
     """For the terminal."""
     lines = [title(data), ""]
-    for row in changed(data):
-        lines.append(row["implementation"])
-        lines += [f"  {sentence}" for sentence in changes(row)]
-    same = unchanged(data)
-    if same:
-        lines.append(f"the same: {', '.join(same)}")
+    for rows, sentences in changed(data):
+        lines.append(names(rows))
+        lines += [f"  {sentence}" for sentence in sentences]
+    if same := unchanged(data):
+        lines.append(f"the same: {names(same)}")
     if others(data):
         lines.append(f"environments: {others(data)}")
     lines += ["", headline(data)]
@@ -129,13 +143,14 @@ def to_markdown(data: Json) -> str:
     lines = [f"## {escape(title(data))}", "", escape(headline(data)), ""]
     if rows := changed(data):
         lines += ["| implementation | numerics | what changed |", "| --- | --- | --- |"]
-        for row in rows:
-            level = SHORT[worst(row)] if row["presence"] == "both" else row["presence"]
-            told = "<br>".join(escape(s) for s in changes(row))
-            lines.append(f"| {code(row['implementation'])} | {escape(level)} | {told} |")
+        for some, sentences in rows:
+            level = SHORT[worst(some[0])] if some[0]["presence"] == "both" else ""
+            told = "<br>".join(escape(s) for s in sentences)
+            who = "<br>".join(code(r["implementation"]) for r in some)
+            lines.append(f"| {who} | {escape(level)} | {told} |")
         lines.append("")
     if same := unchanged(data):
-        lines += [f"The same: {', '.join(code(n) for n in same)}.", ""]
+        lines += [f"The same: {', '.join(code(r['implementation']) for r in same)}.", ""]
     if others(data):
         lines.append(f"<sub>{escape(others(data))}</sub>")
     return "\n".join(lines).rstrip() + "\n"
@@ -155,8 +170,11 @@ def to_html(data: Json) -> str:
             headline=headline(data),
             dtypes=dtypes,
             short=SHORT,
-            rows=[(r, changes(r), {c["dtype"]: c for c in r["dtypes"]}) for r in changed(data)],
-            same=unchanged(data),
+            rows=[
+                (some, sentences, {c["dtype"]: c for c in some[0]["dtypes"]})
+                for some, sentences in changed(data)
+            ],
+            same=names(same) if (same := unchanged(data)) else "",
             style=Markup(style),  # the package's own files, nothing of the record
         )
     )

@@ -58,8 +58,11 @@ def record_command(
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
     out = tape.folder_for(folder)
     side = Side(Interpreter(), out, {"name": ", ".join(targets), "command": command_line()})
-    ask_who(side, targets, spec_option)
-    record([side], wanted, timeout, lambda line: click.echo(line, err=True))
+    try:
+        ask_who(side, targets, spec_option)
+        record([side], wanted, timeout, lambda line: click.echo(line, err=True))
+    finally:
+        side.team.stop()
     click.echo(f"recorded {len(side.listed)} implementations in {folder}")
 
 
@@ -164,8 +167,12 @@ def audit_command(
             interpreter = environment(release, more, kept, tell_line)
             folder = tape.folder_for(str(Path(scratch) / name))
             sides.append(Side(interpreter, folder, {"name": str(release)}))
-        for side, release in zip(sides, asked, strict=True):
-            ask_who(side, targets or (release.name,), None)
-        record(sides, wanted, timeout, tell_line)
+        try:
+            for side, release in zip(sides, asked, strict=True):
+                ask_who(side, targets or (release.name,), None)
+            record(sides, wanted, timeout, tell_line)
+        finally:
+            for side in sides:
+                side.team.stop()
         data = difference(*(tape.read(side.folder) for side in sides))
     return tell(data, outputs, bits=bits, names=(before, after))

@@ -30,11 +30,13 @@ from .traits import telling
 SCHEMA = "optconform/diff/1"
 
 EQUAL, WITHIN, DIVERGING, UNJUDGED = "bit-equal", "within the bounds", "diverging", "unjudged"
+NOT_RUN = "not run"
 LEVELS = {
     EQUAL: "every tensor has the same bits",
     WITHIN: "other bits, and both are roundings of the same equations",
     DIVERGING: "the equations, or the precision they are computed in, are others",
     UNJUDGED: "other values, and no spec describes the optimizer",
+    NOT_RUN: "there is no scenario that ran on both sides",
 }
 
 SAME, NEW, FIXED, CHANGED = "same", "new", "fixed", "changed"
@@ -150,7 +152,9 @@ def _implementation(
     if old is None or new is None:
         return row
     a, b = next(iter(old.values())).about, next(iter(new.values())).about
-    row["signature"] = _changes(a["signature"], b["signature"])
+    options = [x.get("signature", {}) for x in (a, b)]
+    if all(options):  # some have none that can be read
+        row["signature"] = _changes(*options)
     held = [x.get("states", {}) for x in (a, b)]
     if all(held):  # where one side never got to a step, its runs tell
         row["states"] = _changes(*held)
@@ -184,10 +188,12 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Row]:
 def _cell(old: Track, new: Track, *, one_spec: bool) -> Row:
     """One implementation in one dtype."""
     pairs = _pairs(old, new)
+    both = [p for p in pairs if _ran(old, p[0]) and _ran(new, p[1])]
     cell: Row = {
         "dtype": old.about["dtype"],
         "scenarios": len(pairs),
-        "level": EQUAL,
+        "ran": len(both),
+        "level": EQUAL if both else NOT_RUN,
         "mark": SAME,
         "summary": "",
         "differing": 0,
@@ -196,7 +202,7 @@ def _cell(old: Track, new: Track, *, one_spec: bool) -> Row:
         return {**cell, "level": UNJUDGED, "mark": CHANGED,
                 "summary": "the two were recorded in other scenarios"}  # fmt: skip
     told = _statuses(old, new, pairs)
-    differing = [p for p in pairs if _ran(old, p[0]) and _ran(new, p[1]) and _differ(old, new, p)]
+    differing = [p for p in both if _differ(old, new, p)]
     cell["differing"] = len(differing)
     if differing:
         spec = load(spec_path(str(old.about["spec"])))
@@ -205,6 +211,8 @@ def _cell(old: Track, new: Track, *, one_spec: bool) -> Row:
             judged = False
         cell |= _judged(old, new, differing, spec) if judged else _unjudged(old, new, differing)
         cell["summary"] += f" ({_where(old, pairs, differing)})"
+    if not both and not told:
+        cell["summary"] = f"on both sides {old.runs[pairs[0][0]]['status']}"
     if told:
         cell |= {"mark": told["mark"] if cell["mark"] == SAME else cell["mark"]}
         cell["summary"] = "; ".join(x for x in (told["summary"], cell["summary"]) if x)

@@ -1,5 +1,6 @@
 """Making recordings: ask who there is, give everybody the same scenarios, keep what they do."""
 
+import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RequestError
-from ..formats import FORMATS
 from ..scenario import Scenario, to_json
 from ..spec_file import load
 from .corpus import VERSION, corpus
@@ -30,21 +30,22 @@ class Side:
     listed: list[Message] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    @functools.cached_property
+    def team(self) -> Team:
+        return Team(self.interpreter)
+
 
 def ask_who(side: Side, targets: Sequence[str], spec: str | None) -> None:
     """Fill in who is there.  Raises RequestError where that cannot be told."""
-    team = Team(side.interpreter)
-    try:
-        for target in targets:
-            try:
-                answer = team.ask("", {"do": "list", "target": target, "spec": spec}, START)
-            except Ended as e:
-                raise RequestError(f"{target}: the recording worker {e}") from None
-            side.environment = answer["environment"]
-            for which, found in enumerate(answer["implementations"]):
-                side.listed.append({**found, "target": target, "which": which, "option": spec})
-    finally:
-        team.stop()
+    for target in targets:
+        request = {"do": "list", "target": target, "spec": spec}
+        try:
+            answer = side.team.ask("", request, START)
+        except Ended as e:
+            raise RequestError(f"{target}: the recording worker {e}") from None
+        side.environment = answer["environment"]
+        for which, found in enumerate(answer["implementations"]):
+            side.listed.append({**found, "target": target, "which": which, "option": spec})
 
 
 def spec_path(name: str) -> str:
@@ -93,21 +94,17 @@ def record(
         for dtype in dtypes if _spec(same[0]) != ANY else wanted:
             cells.append((name, dtype, scenarios_for(same if one_spec else same[:1], dtype)))
     for side, table in zip(sides, tables, strict=True):
-        team = Team(side.interpreter)
         writer = Writer(
             side.folder, {**side.header, "environment": side.environment, "corpus": VERSION}
         )
         described: set[str] = set()
-        try:
-            for k, (name, dtype, scenarios) in enumerate(cells):
-                if name in table:
-                    found = table[name]
-                    fresh = name not in described
-                    described.add(name)
-                    progress(f"[{k + 1}/{len(cells)}] {name} {dtype}")
-                    _record(team, found, dtype, scenarios, writer, timeout, describe=fresh)
-        finally:
-            team.stop()
+        for k, (name, dtype, scenarios) in enumerate(cells):
+            if name in table:
+                found = table[name]
+                fresh = name not in described
+                described.add(name)
+                progress(f"[{k + 1}/{len(cells)}] {name} {dtype}")
+                _record(side.team, found, dtype, scenarios, writer, timeout, describe=fresh)
         writer.close()
 
 
@@ -147,7 +144,6 @@ def _record(
             **{n: found[n] for n in kept},
             "spec": _spec(found),
             "dtype": dtype,
-            "signature": found["signature"],
             **about,
         },
         [{"scenario": s, **run} for s, run in zip(said, runs, strict=True)],
@@ -171,7 +167,3 @@ def _one_by_one(
         found = tensors_of(out.read_bytes())
         tensors.update({f"{k}/{n.removeprefix('0/')}": x.astype(float) for n, x in found.items()})
     return runs, packed(tensors)
-
-
-def dtypes_named(dtypes: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(dtypes)) or list(FORMATS)

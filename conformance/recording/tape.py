@@ -108,6 +108,8 @@ def read(folder: Path) -> Recording:
         ):
             raise RequestError(f"{folder}: {LINES} was changed after it was recorded")
         return Recording(header, [_track(folder, e) for e in entries])
+    except RequestError:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise RequestError(f"{folder} is no whole recording; record it again") from None
 

@@ -89,6 +89,7 @@ def _answer(request: Message) -> Message:
     about: Message = {}
     if request["describe"]:
         about = {
+            "signature": signature(implementation),
             "states": states(implementation, spec, scenarios[0]),
             "refusals": refusals(implementation, spec, scenarios[0].dtype),
         }
@@ -182,7 +183,6 @@ def _listed(i: Implementation, spec_name: str) -> Message:
         "clock": "optimizer" if shares_clock(i) else "parameter",
         "world": world(i),
         "slow": i.slow,
-        "signature": signature(i),
         "own": _own(i, spec),
     }
 
