@@ -22,6 +22,7 @@ from .comparing import compare
 from .errors import RequestError
 from .formats import FORMATS, format_named
 from .implementation import LIBRARIES
+from .journal import Journal
 from .options import drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
 from .recording.commands import audit_command, diff_command, record_command
@@ -95,6 +96,7 @@ def _fail(message: str) -> None:
 @click.option("--html", "html_path", help="Write the report to this file.")
 @click.option("--markdown", "markdown_path", help="Write a summary to this file.")
 @click.option("--known", "known_path", help="A TOML file of known divergences.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run that had this --json.")
 def check(
     targets: tuple[str, ...],
     spec_option: str | None,
@@ -110,6 +112,7 @@ def check(
     html_path: str | None,
     markdown_path: str | None,
     known_path: str | None,
+    resume: bool,
 ) -> int:
     """Judge implementations by the equations they claim.
 
@@ -117,6 +120,8 @@ def check(
     (path/to/file.py:Class).
     """
     outputs = [output_file(p) for p in (json_path, html_path, markdown_path)]
+    if resume and outputs[0] is None:
+        raise RequestError("--resume needs the --json of the run that was interrupted")
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
     claimed = parse_variant(variants)
     fixed = parse_hyper(hypers)
@@ -154,9 +159,10 @@ def check(
             ]
     begin = time.monotonic()
     todo, entries = with_known(todo, divergences)
+    journal = Journal(outputs[0], todo, resume=resume) if outputs[0] is not None else None
     results = [
         known.settle(r, some)
-        for r, some in zip(_run(todo, processes, timeout), entries, strict=True)
+        for r, some in zip(_run(todo, processes, timeout, journal), entries, strict=True)
     ]
     made = record(
         results,
@@ -172,6 +178,8 @@ def check(
     )
     _tell(made)
     _write(made, outputs)
+    if journal is not None:
+        journal.done()
     return 0 if conformed(results) else 1
 
 
@@ -182,10 +190,13 @@ def _claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Valu
         raise RequestError(f"spec {spec.name} requires {' and '.join(spec.requires)}")
 
 
-def _run(todo: Sequence[Job], processes: int, timeout: float) -> list[Message]:
-    """The results, in the order of the jobs."""
-    found: dict[int, Message] = {}
+def _run(
+    todo: Sequence[Job], processes: int, timeout: float, journal: Journal | None
+) -> list[Message]:
+    """The results, in the order of the jobs; those in the journal are there already."""
+    found: dict[int, Message] = dict(journal.found) if journal is not None else {}
     place = {id(job): k for k, job in enumerate(todo)}
+    rest = [job for k, job in enumerate(todo) if k not in found]
     console = Console(stderr=True)
     running: dict[str, int] = {}
     with Progress(
@@ -198,7 +209,7 @@ def _run(todo: Sequence[Job], processes: int, timeout: float) -> list[Message]:
         transient=True,
         disable=not console.is_terminal,
     ) as bar:
-        task = bar.add_task("judging", total=len(todo), checks=0, findings=0)
+        task = bar.add_task("judging", total=len(rest), checks=0, findings=0)
 
         def progress(job: Job, message: Message) -> None:
             if message["event"] == "progress":
@@ -206,8 +217,10 @@ def _run(todo: Sequence[Job], processes: int, timeout: float) -> list[Message]:
                 bar.update(task, checks=sum(running.values()))
 
         findings = 0
-        for job, result in run_jobs(todo, processes=processes, timeout=timeout, progress=progress):
+        for job, result in run_jobs(rest, processes=processes, timeout=timeout, progress=progress):
             found[place[id(job)]] = result
+            if journal is not None:
+                journal.add(place[id(job)], result)
             findings += len(result["findings"])
             name = f"{job.implementation} {job.dtype}"
             running[name] = result["checks"].get("total", 0)

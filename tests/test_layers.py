@@ -71,7 +71,7 @@ LAYERS = (
     ("reports.comparison_html", "reports.difference"),
     ("reports",),
     ("worker",),
-    ("options", "cells"),
+    ("options", "cells", "journal"),
     ("trials", "comparing", "adopting", "testing", "recording.commands"),
     ("cli", "pytest_plugin"),
 )

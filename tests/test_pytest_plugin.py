@@ -50,7 +50,7 @@ class Adopter:
         junit = self.folder / "junit.xml"
         done = subprocess.run(
             [self.python, "-m", "pytest", "-p", "no:cacheprovider", "--junitxml", str(junit),
-             "--optconform-examples", "10", "--hypothesis-profile", "ci", *options],
+             "--optconform-examples", "6", "--hypothesis-profile", "ci", *options],
             cwd=self.folder, capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         assert junit.exists(), done.stdout + done.stderr
@@ -142,17 +142,12 @@ def test_known_then_fixed(adopter: Adopter, first: tuple[int, str, Outcomes]) ->
     status, output, outcomes = adopter.pytest()
     assert (status, failures(outcomes)) == (0, []), output
     assert outcomes["TestAdamW::test_equation[float32-param]"] == "xfail"
-    assert issue in output or status == 0
     assert "is about nothing that was judged: smallopt:Gone" in output
 
     adopter.release(FIXED)
     status, output, outcomes = adopter.pytest("-k", "AdamW")
     assert failures(outcomes) == ["TestAdamW::test_equation[float32-param]"], output
     assert f"({issue}) no longer occurs; take it out of the file" in output
-
-    adopter.suite("None")
-    status, output, outcomes = adopter.pytest("-k", "AdamW")
-    assert (status, failures(outcomes)) == (0, []), output
 
 
 @pytest.mark.parametrize(
