@@ -22,7 +22,7 @@ from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
 from .oracle.scalars import PROFILES, Profile
-from .scenario import Group, Param, Recipe, Scenario, Step, to_json, with_company
+from .scenario import Group, Param, Recipe, Scenario, Step, from_json, to_json, with_company
 from .spec import Spec, Value
 from .strategies import drawn
 
@@ -48,13 +48,16 @@ CHECKS = NUMERIC | {r.name: r.sentence for r in RELATIONS} | SENTENCES
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How much is drawn.  ``hyper`` fixes hyperparameters by their name in the spec; ``dtypes`` are
-    all that are requested: what does not depend on the dtype is tried in one of them."""
+    all that are requested: what does not depend on the dtype is tried in one of them.  ``replay``
+    are scenarios, in JSON, that are looked at before any that is drawn; the result's ``replayed``
+    says what was amiss in each."""
 
     examples: int = 60
     steps: int = 8
     seed: int = 0
     hyper: Mapping[str, Value] = field(default_factory=dict)
     dtypes: Sequence[str] = ()
+    replay: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass
@@ -98,6 +101,7 @@ class Examination:
         self.claimed = spec.variant(claimed)
         self.settings, self.emit = settings, emit
         self.fixed = {**implementation.fixed(spec), **settings.hyper}
+        self.replay = [from_json(s) for s in settings.replay]
         self.profile = Profile()
         self._clear()
 
@@ -115,6 +119,7 @@ class Examination:
         self.passing: list[Trace] = []
         self.contracts: dict[str, str] = {}
         self.breaches: list[dict[str, Any]] = []
+        self.replayed: list[list[str]] = []
 
     # ---- drawing -----------------------------------------------------------------------------
 
@@ -230,6 +235,7 @@ class Examination:
 
     def _draw(self) -> None:
         slow = self.implementation.slow
+        self.replayed = [sorted(self._look(scenario)) for scenario in self.replay]
         for scenario in drawn(
             self.spec,
             dtype=self.dtype,
@@ -243,12 +249,14 @@ class Examination:
         ):
             self._look(scenario)
 
-    def _look(self, scenario: Scenario) -> None:
+    def _look(self, scenario: Scenario) -> set[str]:
+        """Run and judge a scenario; what is amiss in it: tensors, contracts, ``run``."""
         self.emit({"event": "scenario", "scenario": to_json(scenario)})
         try:
             trace = run(self.implementation, scenario, self.spec)
         except Unsupported:
-            return
+            return set()
+        amiss: set[str] = set()
         self.scenarios += 1
         self.steps += scenario.steps
         judged = self._judge(trace)
@@ -267,8 +275,10 @@ class Examination:
             count = known[3] + 1 if known else 1
             first = known[:3] if known else (scenario, trace.crash, trace.crash_step)
             self.crashes[kind] = (*first, count)
+            amiss.add("run")
         for check, *where in trace.broken:
             self.broken.setdefault(check, (scenario, (where[0], where[1], where[2])))
+            amiss.add(check)
         self.separation.look(trace, self.profile, follows=not failing(judged))
         if failing(judged):
             for d in diagnoses(trace, self.spec, self.claimed, self.profile, judged):
@@ -277,9 +287,11 @@ class Examination:
                 first_seen = self.failures.get(key, (scenario, focus, 0))
                 self.failures[key] = (*first_seen[:2], first_seen[2] + 1)
                 self._keep(key, trace, judged)
+                amiss.add(d.tensor)
         elif len(self.passing) < 2:
             self.passing.append(trace)
         self.emit({"event": "progress", "counts": self._checks()})
+        return amiss
 
     def _keep(self, key: Key, trace: Trace, judged: list[Judged]) -> None:
         """Keep a failing trace for identification; the purer, the better it explains its class."""
@@ -386,6 +398,7 @@ class Examination:
             "neighbours": self.separation.as_dict(),
             "seconds": round(time.perf_counter() - begin, 3),
             "findings": findings or [],
+            **({"replayed": self.replayed} if self.replay else {}),
         }
 
 

@@ -223,7 +223,7 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
         return _on(path, [subject])
     adapter = importlib.import_module("optconform.impls.adapters.torch_optim")
     made: list[Implementation] = adapter.implementations(
-        subject, name=f"{label}:{name}", module=where, spec=spec or _guess(subject, name)
+        subject, name=f"{label}:{name}", module=where, spec=spec or guess_spec(subject, name)
     )
     return _on(path, made)
 
@@ -304,7 +304,7 @@ def _module(where: str, target: str) -> tuple[ModuleType, str]:
         raise RequestError(f"{where} fails on import: {one_line(e)}") from None
 
 
-def _guess(subject: Any, name: str) -> str:
+def guess_spec(subject: Any, name: str) -> str:
     """The spec a class follows by its name, or by that of a class it derives from."""
     names = [name.rpartition(".")[2], *(c.__name__ for c in getattr(subject, "__mro__", ()))]
     plain = [str(n).lower().replace("_", "") for n in names]

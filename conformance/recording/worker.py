@@ -1,0 +1,392 @@
+"""Inside the environment that is recorded: needs numpy, the framework, and nothing of the judge.
+
+Requests come as JSON lines on stdin, answers go as JSON lines to what was stdout when the process
+began; whatever a library prints goes nowhere.  Tensors are written to the file that a request
+names.
+"""
+
+import importlib
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import RequestError
+from ..formats import FORMATS
+from ..implementation import (
+    LIBRARIES,
+    Implementation,
+    Unsupported,
+    lacks,
+    one_line,
+    resolve,
+    shares_clock,
+    world,
+)
+from ..scenario import (
+    AddGroup,
+    Group,
+    Param,
+    Recipe,
+    Reload,
+    Scenario,
+    SetHyper,
+    Step,
+    from_json,
+    gradient,
+)
+from ..spec import Spec, Value
+from ..spec_file import bundled, load
+from .tape import Floats, packed
+
+ANY = str(Path(__file__).parent / "any.toml")
+
+Message = dict[str, Any]
+
+
+def serve() -> None:
+    """Answer requests until stdin ends."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    for line in sys.stdin:
+        try:
+            answer = _answer(json.loads(line))
+        except RequestError as e:
+            answer = {"refused": str(e)}
+        except Exception as e:
+            answer = {"refused": f"the recording failed: {one_line(e)}"}
+        out.write(json.dumps(answer, allow_nan=False) + "\n")
+        out.flush()
+
+
+def _answer(request: Message) -> Message:
+    found = subjects(request["target"], request.get("spec"))
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+    if request["do"] == "list":
+        return {"environment": environment(), "implementations": [_listed(i, s) for i, s in found]}
+    implementation, spec_name = found[request["which"]]
+    spec = load(spec_name)
+    scenarios = [from_json(s) for s in request["scenarios"]]
+    runs, tensors = [], {}
+    for k, scenario in enumerate(scenarios):
+        run, arrays = played(implementation, scenario, spec)
+        runs.append(run)
+        tensors.update({f"{k}/{name}": x for name, x in arrays.items()})
+    Path(request["out"]).write_bytes(packed(tensors))
+    about: Message = {}
+    if request["describe"]:
+        about = {
+            "signature": signature(implementation),
+            "states": states(implementation, spec, scenarios[0]),
+            "refusals": refusals(implementation, spec, scenarios[0].dtype),
+        }
+    return {"runs": runs, "about": about}
+
+
+def environment() -> dict[str, str]:
+    """Every distribution of the process's own folder of packages, and what runs it."""
+    own = {"python": platform.python_version()}
+    here = {Path(sys.prefix).resolve()}
+    for d in importlib.metadata.distributions():
+        name = d.metadata["Name"]
+        if name and (
+            name in WITNESSES or here & set(Path(str(d.locate_file(""))).resolve().parents)
+        ):
+            own.setdefault(name, d.version)
+    return {n: v for n, v in own.items() if n not in ("pip", "setuptools", "wheel", "optconform")}
+
+
+WITNESSES = ("numpy", "torch", "jax", "jaxlib", "tensorflow", "keras", "mlx", "paddlepaddle")
+"""What numerics depend on, wherever it is installed."""
+
+
+# ---- who there is ----------------------------------------------------------------------------
+
+
+def subjects(target: str, spec: str | None) -> list[tuple[Implementation, str]]:
+    """The implementations of a target and the spec of each; of a distribution that no adapter
+    knows, every class that derives from torch's optimizer."""
+    if ":" in target or target in LIBRARIES:
+        return [(i, spec or i.spec) for i in resolve(target, spec)]
+    modules = _modules(target)
+    for module in modules:
+        if module in LIBRARIES:
+            return [(i, spec or i.spec) for i in resolve(module, spec)]
+    for point in importlib.metadata.entry_points(group="optconform.implementations"):
+        if point.name == target:
+            return [(i, spec or i.spec) for i in resolve(target, spec)]
+    return [found for module in modules for found in discovered(module)]
+
+
+def _modules(distribution: str) -> list[str]:
+    """The modules that a distribution installs."""
+    plain = re.sub(r"[-_.]+", "-", distribution).lower()
+    found = [
+        module
+        for module, names in importlib.metadata.packages_distributions().items()
+        if any(re.sub(r"[-_.]+", "-", n).lower() == plain for n in names)
+    ]
+    kept = sorted(m for m in set(found) if re.fullmatch(r"[A-Za-z]\w*", m))
+    if not kept:
+        raise RequestError(f"there is no distribution {distribution!r} in this environment")
+    return [m for m in kept if m not in ("tests", "test", "docs", "examples")]
+
+
+def discovered(module: str) -> list[tuple[Implementation, str]]:
+    """The public optimizers of a module, under the spec whose name they have, or none."""
+    import torch
+
+    from ..impls.adapters.torch_optim import TorchLike
+
+    try:
+        loaded = importlib.import_module(module)
+    except BaseException as e:
+        raise RequestError(f"{module} fails on import: {one_line(e)}") from None
+    known = set(bundled())
+    found: list[tuple[Implementation, str]] = []
+    for name in sorted(vars(loaded)):
+        subject = getattr(loaded, name)
+        if name.startswith("_") or not isinstance(subject, type):
+            continue
+        inside = str(subject.__module__).split(".")[0] == module
+        if inside and issubclass(subject, torch.optim.Optimizer) and name == subject.__name__:
+            spec = name.lower() if name.lower() in known else ANY
+            made = TorchLike(subject, f"{module}:{name}", module, load(spec).name)
+            found.append((made, spec))
+    return found
+
+
+def _listed(i: Implementation, spec_name: str) -> Message:
+    spec = load(spec_name)
+    return {
+        "implementation": i.name,
+        "library": i.library,
+        "version": i.version,
+        "spec": spec_name,
+        "variant": dict(i.variant),
+        "fixed": i.fixed(spec),
+        "changeable": list(i.changeable(spec)),
+        "lacks": sorted(lacks(i)),
+        "clock": "optimizer" if shares_clock(i) else "parameter",
+        "world": world(i),
+        "slow": i.slow,
+        "own": _own(i, spec),
+    }
+
+
+def _callable(i: Implementation) -> Any:
+    """What a user calls, where that can be told."""
+    if hasattr(i, "subject"):
+        return i.subject
+    if hasattr(i, "entry"):
+        from ..impls.adapters.driven import named
+
+        try:
+            return named(i.entry.make)
+        except Exception:  # another release: it is not there, and its runs will say so
+            return None
+    return None
+
+
+def signature(i: Implementation) -> dict[str, str | None]:
+    """Its options and their defaults, as source; None for one that must be given."""
+    try:
+        found = inspect.signature(_callable(i)).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {
+        ("*" * (p.kind is p.VAR_POSITIONAL) + "**" * (p.kind is p.VAR_KEYWORD)) + n: None
+        if p.default is p.empty
+        else _text(p.default)
+        for n, p in found.items()
+        if n != "self"
+    }
+
+
+def _text(x: Any) -> str:
+    """A default as source; addresses tell nothing."""
+    if isinstance(x, type) or callable(x):
+        return str(getattr(x, "__qualname__", type(x).__name__))
+    try:
+        text = repr(x)
+    except Exception:
+        text = f"<{type(x).__name__}>"
+    return re.sub(r" at 0x[0-9a-f]+", "", text)[:200]
+
+
+def _own(i: Implementation, spec: Spec) -> dict[str, Value]:
+    """The defaults of the classic hyperparameters, for an optimizer that no spec describes."""
+    found: dict[str, Value] = {}
+    try:
+        options = inspect.signature(_callable(i)).parameters
+    except (TypeError, ValueError):
+        return found
+    for name, p in options.items():
+        if name == "betas" and isinstance(p.default, tuple) and len(p.default) == 2:
+            found |= dict(zip(("beta1", "beta2"), map(float, p.default), strict=True))
+        elif name in spec.hypers and isinstance(p.default, int | float):
+            found[name] = p.default if isinstance(p.default, bool) else float(p.default)
+    return {n: v for n, v in found.items() if n in spec.hypers}
+
+
+# ---- one run ---------------------------------------------------------------------------------
+
+
+class _Tape:
+    """Snapshots of a session, appended."""
+
+    def __init__(self, session: Any, shapes: list[list[int]]) -> None:
+        self.session, self.shapes = session, shapes
+        self.params: list[Floats] = []
+        self.states: dict[str, list[Floats]] = {}
+        self.names: list[list[list[str]]] = []  # by snapshot, then parameter
+
+    def take(self) -> None:
+        params, states = self.session.parameters(), self.session.state()
+        if [[x.size for x in some] for some in params] != self.shapes:
+            raise RequestError("a parameter has changed its size")
+        names: list[list[str]] = []
+        for some, held in zip(params, states, strict=True):
+            for x, tensors in zip(some, held, strict=True):
+                self.params.append(x)
+                kept = {n: y for n, y in tensors.items() if y.size == x.size}
+                for n, y in kept.items():
+                    self.states.setdefault(n, []).append(y)
+                names.append(sorted(kept))
+        self.names.append(names)
+
+    def arrays(self) -> dict[str, Floats]:
+        found = {"param": np.concatenate([*self.params, np.zeros(0)])}
+        return found | {f"state {n}": np.concatenate(x) for n, x in self.states.items()}
+
+
+def played(
+    implementation: Implementation, scenario: Scenario, spec: Spec
+) -> tuple[Message, dict[str, Floats]]:
+    """A run and its tensors, up to where the subject raised, if it did."""
+    shapes = [[p.size for p in g.params] for g in scenario.groups]
+    status, tape = "done", None
+    try:
+        session = implementation.start(scenario, spec)
+        tape = _Tape(session, shapes)
+        tape.take()
+        for snapshot in _events(session, scenario, shapes):
+            if snapshot:
+                tape.take()
+    except Unsupported as e:
+        status = f"unsupported: {one_line(e)}"
+    except RequestError as e:
+        status = f"raised {e}"
+    except (Exception, SystemExit) as e:
+        status = f"raised {one_line(e)}"
+    run = {"status": status[:300], "names": tape.names if tape else []}
+    return run, tape.arrays() if tape else {}
+
+
+def _events(session: Any, scenario: Scenario, shapes: list[list[int]]) -> Iterator[bool]:
+    """Do the events; yields after each whether it may have changed what can be seen."""
+    fmt = FORMATS[scenario.dtype]
+    groups = list(scenario.groups)
+    step = 0
+    for event in scenario.events:
+        match event:
+            case SetHyper(g, hyper):
+                session.set_hyper(g, hyper)
+                yield False
+                continue
+            case AddGroup(group):
+                session.add_group(group)
+                groups.append(group)
+                shapes.append([p.size for p in group.params])
+            case Reload():
+                session.reload()
+            case Step(skipped):
+                session.step(
+                    [
+                        [
+                            None if (g, i) in skipped else gradient(p, step, fmt)
+                            for i, p in enumerate(group.params)
+                        ]
+                        for g, group in enumerate(groups)
+                    ]
+                )
+                step += 1
+        yield True
+
+
+# ---- what else can be seen -------------------------------------------------------------------
+
+
+def states(implementation: Implementation, spec: Spec, scenario: Scenario) -> dict[str, str]:
+    """The names of the state after one step, as the library has them, and what each is."""
+    first = replace(scenario, events=(Step(),))
+    try:
+        session: Any = implementation.start(first, spec)
+        for _ in _events(session, first, [[p.size for p in g.params] for g in first.groups]):
+            pass
+        return {str(name): kind for name, kind in sorted(_raw_names(session))}
+    except Exception:  # the run itself tells what it raised
+        return {}
+
+
+def _raw_names(session: Any) -> Iterator[tuple[str, str]]:
+    optimizer = getattr(session, "optimizer", None)
+    if optimizer is not None and hasattr(optimizer, "state"):
+        for held in optimizer.state.values():
+            if isinstance(held, dict):
+                yield from ((str(n), _kind(x)) for n, x in held.items())
+    elif hasattr(session, "driver"):
+        for some in session.driver.state():
+            for held in some:
+                yield from ((str(n), "tensor") for n in held)
+
+
+def _kind(x: Any) -> str:
+    if not hasattr(x, "dim"):
+        return type(x).__name__
+    return "tensor" if x.dim() else "tensor of one number"
+
+
+def refusals(implementation: Implementation, spec: Spec, dtype: str) -> dict[str, str]:
+    """What it says to values outside of each domain: the exception's name, or accepted."""
+    fixed = implementation.fixed(spec)
+    plain = Param((3,), Recipe("ones"), Recipe("normal"))
+    found = {}
+    for name, hyper in spec.hypers.items():
+        if hyper.domain is None or name in fixed:
+            continue
+        for value in _outside(hyper.domain):
+            setting = {**spec.defaults, **fixed, name: value}
+            scenario = Scenario(spec.name, dtype, (Group(setting, (plain,)),), (Step(),))
+            try:
+                implementation.start(scenario, spec)
+                said = "accepted"
+            except Unsupported:
+                continue
+            except (Exception, SystemExit) as e:
+                said = type(e).__name__
+            found[f"{name} = {value:g}"] = said
+    return found
+
+
+def _outside(domain: Any) -> list[float]:
+    """Values next to the ends of a domain, and NaN."""
+    ends = [domain.low - 1.0, domain.high if domain.high not in domain else domain.high + 1.0]
+    return [v for v in ends if np.isfinite(v)] + [float("nan")]
+
+
+if __name__ == "__main__":
+    serve()
