@@ -46,7 +46,8 @@ VARIANTS = {
     "pytorch_optimizer:AdaDelta[fixed-decay]": {"decay": "decoupled-no-lr"},
     "torch_optimizer:Lamb[adam]": {"bias_correction": "none"},
     "optimi:SGD[dampening]": {"momentum": "ema", "first_buffer": "dampened"},
-    "bitsandbytes.optim:Adam": {"decay": "decoupled"},
+    "optimi:AdamW[decouple-lr]": {"decay": "decoupled-relative-lr"},
+    "bitsandbytes.optim:Adagrad": {},
     "heavyball:AdamW": {"eps": "clamp"},
 }
 
@@ -90,7 +91,7 @@ def probed(library: str) -> dict[str, Any]:
 @pytest.mark.parametrize("target", VARIANTS)
 def test_the_variant_is_found(target: str) -> None:
     needs(target)
-    (found,) = list_target(target, None)
+    (found,) = (x for x in list_target(target, None) if x["implementation"] == target)
     settings: dict[str, Any] = {"examples": 12, "steps": 6, "seed": 0, "hyper": {}}
     request = {
         "do": "identify", "target": target, "spec_option": None,
