@@ -76,7 +76,8 @@ def _answer(request: Message) -> Message:
     if torch is not None:
         torch.set_num_threads(1)
     if request["do"] == "list":
-        return {"environment": environment(), "implementations": [_listed(i, s) for i, s in found]}
+        listed = [{**_listed(i, s), "which": k} for k, (i, s) in enumerate(found) if _there(i)]
+        return {"environment": environment(), "implementations": listed}
     implementation, spec_name = found[request["which"]]
     spec = load(spec_name)
     scenarios = [from_json(s) for s in request["scenarios"]]
@@ -187,6 +188,12 @@ def _listed(i: Implementation, spec_name: str) -> Message:
     }
 
 
+def _there(i: Implementation) -> bool:
+    """Whether this release of the library has it; of those that choose a backend when they are
+    imported, the runs will say."""
+    return not hasattr(i, "entry") or bool(world(i)) or _callable(i) is not None
+
+
 def _callable(i: Implementation) -> Any:
     """What a user calls, where that can be told."""
     if hasattr(i, "subject"):
@@ -196,7 +203,7 @@ def _callable(i: Implementation) -> Any:
 
         try:
             return named(i.entry.make)
-        except Exception:  # another release: it is not there, and its runs will say so
+        except AttributeError:  # another release
             return None
     return None
 
@@ -364,12 +371,19 @@ def refusals(implementation: Implementation, spec: Spec, dtype: str) -> dict[str
     """What it says to values outside of each domain: the exception's name, or accepted."""
     fixed = implementation.fixed(spec)
     plain = Param((3,), Recipe("ones"), Recipe("normal"))
-    found = {}
+    found: dict[str, str] = {}
+    own = _own(implementation, spec)
+    usual = own if spec.name == "any" else {**spec.defaults, **fixed}
+    try:
+        valid = Group(usual, (plain,))
+        implementation.start(Scenario(spec.name, dtype, (valid,), (Step(),)), spec)
+    except Exception:  # the runs will say why
+        return found
     for name, hyper in spec.hypers.items():
-        if hyper.domain is None or name in fixed:
+        if hyper.domain is None or name in fixed or name not in usual:
             continue
         for value in _outside(hyper.domain):
-            setting = {**spec.defaults, **fixed, name: value}
+            setting = {**usual, name: value}
             scenario = Scenario(spec.name, dtype, (Group(setting, (plain,)),), (Step(),))
             try:
                 implementation.start(scenario, spec)
