@@ -1,7 +1,6 @@
 """The command line.  Exit status: 0 everything conforms, 1 something does not, 2 the request itself
 cannot be carried out (one clear line, no traceback)."""
 
-import functools
 import json
 import os
 import re
@@ -9,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rich.table import Table
 
 from . import __version__, known
 from .adopting import conformed, known_command, mark, with_known
+from .cluster import run_on_cluster
 from .comparing import compare
 from .errors import RequestError
 from .formats import FORMATS, format_named
@@ -93,6 +94,7 @@ def _fail(message: str) -> None:
 )
 @drawing
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; default one a core.")
+@click.option("--cluster", metavar="ADDRESS", help="Judge on the workers of this dask scheduler.")
 @click.option(
     "--memory",
     type=click.FloatRange(min=0, min_open=True),
@@ -115,6 +117,7 @@ def check(
     seed: int,
     timeout: float,
     jobs: int | None,
+    cluster: str | None,
     memory: float | None,
     json_path: str | None,
     html_path: str | None,
@@ -167,7 +170,12 @@ def check(
             ]
     begin = time.monotonic()
     todo, entries = with_known(todo, divergences)
-    judge = functools.partial(run_jobs, processes=processes, timeout=timeout, memory=memory)
+    where = (
+        partial(run_on_cluster, address=cluster)
+        if cluster is not None
+        else (partial(run_jobs, processes=processes))
+    )
+    judge = partial(where, timeout=timeout, memory=memory)
     journal = Journal(outputs[0], todo, resume=resume) if outputs[0] is not None else None
     results = [
         known.settle(r, some) for r, some in zip(_run(todo, judge, journal), entries, strict=True)

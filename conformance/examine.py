@@ -252,9 +252,8 @@ class Examination:
             return set()
         finally:
             left = self._left(scenario)
-        amiss: set[str] = set()
+        amiss = {"surroundings"} if left else set[str]()
         if left:  # what was read while they were others may not be what is there
-            amiss.add("surroundings")
             trace.broken.clear()
         self.scenarios += 1
         self.steps += scenario.steps

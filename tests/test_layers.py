@@ -81,7 +81,7 @@ LAYERS = (
     ("reports.comparison_html", "reports.difference"),
     ("reports",),
     ("worker",),
-    ("options", "cells", "journal"),
+    ("options", "cells", "journal", "cluster"),
     ("trials", "comparing", "adopting", "testing", "recording.commands"),
     ("cli", "pytest_plugin"),
 )
