@@ -20,7 +20,7 @@ from optconform.known import TEXTS
 from optconform.pytest_plugin import OPTIONS
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("adopt.md", "audit.md", "github-workflow.yml")
+PAGES = ("adopt.md", "audit.md", "campaign.md", "github-workflow.yml")
 
 
 def _commands(page: str) -> list[list[str]]:

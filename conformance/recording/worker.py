@@ -121,7 +121,7 @@ def subjects(target: str, spec: str | None) -> list[tuple[Implementation, str]]:
     """The implementations of a target and the spec of each; of a distribution that no adapter
     knows, every class that derives from torch's optimizer."""
     if ":" in target or target in LIBRARIES:
-        return [(i, spec or i.spec) for i in resolve(target, spec)]
+        return [(i, spec or _spec_of(i)) for i in resolve(target, spec or _named(target))]
     modules = _modules(target)
     for module in modules:
         if module in LIBRARIES:
@@ -130,6 +130,18 @@ def subjects(target: str, spec: str | None) -> list[tuple[Implementation, str]]:
         if point.name == target:
             return [(i, spec or i.spec) for i in resolve(target, spec)]
     return [found for module in modules for found in discovered(module)]
+
+
+def _named(target: str) -> str | None:
+    """No spec where the class's own name tells one, or an adapter; else that of nobody."""
+    where, _, name = target.rpartition(":")
+    adapted = not where or any(where == known.where for known in LIBRARIES.values())
+    torch_own = where.split(".")[0] == "torch"
+    return None if adapted or torch_own or name.lower() in bundled() else ANY
+
+
+def _spec_of(i: Implementation) -> str:
+    return ANY if i.spec == load(ANY).name else i.spec
 
 
 def _modules(distribution: str) -> list[str]:
@@ -244,6 +256,8 @@ def _own(i: Implementation, spec: Spec) -> dict[str, Value]:
     for name, p in options.items():
         if name == "betas" and isinstance(p.default, tuple) and len(p.default) == 2:
             found |= dict(zip(("beta1", "beta2"), map(float, p.default), strict=True))
+        elif name in spec.hypers and p.default is p.empty:
+            found[name] = spec.defaults[name]
         elif name in spec.hypers and isinstance(p.default, int | float):
             found[name] = p.default if isinstance(p.default, bool) else float(p.default)
     return {n: v for n, v in found.items() if n in spec.hypers}
