@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from . import __version__, known
 from .adopting import conformed, known_command, mark, with_known
+from .cluster import run_on_cluster
 from .comparing import compare
 from .errors import RequestError
 from .formats import FORMATS, format_named
@@ -92,6 +94,13 @@ def _fail(message: str) -> None:
 )
 @drawing
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; default one a core.")
+@click.option("--cluster", metavar="ADDRESS", help="Judge on the workers of this dask scheduler.")
+@click.option(
+    "--memory",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="GiB a process may take; default three quarters of the machine's, shared by all.",
+)
 @click.option("--json", "json_path", help="Write the record to this file.")
 @click.option("--html", "html_path", help="Write the report to this file.")
 @click.option("--markdown", "markdown_path", help="Write a summary to this file.")
@@ -108,6 +117,8 @@ def check(
     seed: int,
     timeout: float,
     jobs: int | None,
+    cluster: str | None,
+    memory: float | None,
     json_path: str | None,
     html_path: str | None,
     markdown_path: str | None,
@@ -158,10 +169,15 @@ def check(
             ]
     begin = time.monotonic()
     todo, entries = with_known(todo, divergences)
+    where = (
+        partial(run_on_cluster, address=cluster)
+        if cluster is not None
+        else (partial(run_jobs, processes=processes))
+    )
+    judge = partial(where, timeout=timeout, memory=memory)
     journal = Journal(outputs[0], todo, resume=resume) if outputs[0] is not None else None
     results = [
-        known.settle(r, some)
-        for r, some in zip(_run(todo, processes, timeout, journal), entries, strict=True)
+        known.settle(r, some) for r, some in zip(_run(todo, judge, journal), entries, strict=True)
     ]
     made = record(
         results,
@@ -183,7 +199,9 @@ def check(
 
 
 def _run(
-    todo: Sequence[Job], processes: int, timeout: float, journal: Journal | None
+    todo: Sequence[Job],
+    judge: Callable[..., Iterator[tuple[Job, Message]]],
+    journal: Journal | None,
 ) -> list[Message]:
     """The results, in the order of the jobs; those in the journal are there already."""
     found: dict[int, Message] = dict(journal.found) if journal is not None else {}
@@ -209,7 +227,7 @@ def _run(
                 bar.update(task, checks=sum(running.values()))
 
         findings = 0
-        for job, result in run_jobs(rest, processes=processes, timeout=timeout, progress=progress):
+        for job, result in judge(rest, progress=progress):
             found[place[id(job)]] = result
             if journal is not None:
                 journal.add(place[id(job)], result)

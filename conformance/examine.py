@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from . import surroundings
 from .contracts.bench import Bench
 from .contracts.phase import hold_to_contracts, place
 from .contracts.relations import RELATIONS
+from .counts import Counts
 from .coverage import Separation, regimes
 from .decay import AXIS, applied_decay
 from .explain import diagnoses
@@ -38,6 +40,7 @@ NUMERIC = {
     "none-gradient": "a parameter without a gradient, and its state, stay as they are",
     "gradient-untouched": "the step leaves the gradients as they were",
     "reload": "a state dict that is saved and loaded gives parameters and state back",
+    "surroundings": "a step leaves the process as it was: default dtype, threads, flush-to-zero",
     "run": "the subject neither raises nor hangs nor ends its process",
 }
 
@@ -60,31 +63,6 @@ class Settings:
     replay: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass
-class _Counts:
-    total: int = 0
-    failed: int = 0
-    undecided: int = 0
-    vacuous: int = 0
-    max_ratio: float = 0.0
-
-    def add(self, judgement: Any) -> None:
-        self.total += judgement.failed.size
-        self.failed += int(judgement.failed.sum())
-        self.undecided += int(judgement.outcome.undecided.sum())
-        self.vacuous += int(judgement.vacuous.sum())
-        self.max_ratio = max(self.max_ratio, float(judgement.ratio.max(initial=0.0)))
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "total": self.total,
-            "failed": self.failed,
-            "undecided": self.undecided,
-            "vacuous": self.vacuous,
-            "max_ratio": self.max_ratio,
-        }
-
-
 class Examination:
     """Draws scenarios, judges them, and explains what fails."""
 
@@ -103,10 +81,12 @@ class Examination:
         self.fixed = {**implementation.fixed(spec), **settings.hyper}
         self.replay = [from_json(s) for s in settings.replay]
         self.profile = Profile()
+        self.around = surroundings.look()
+        self.left: dict[str, dict[str, Any]] = {}
         self._clear()
 
     def _clear(self) -> None:
-        self.counts: dict[str, _Counts] = {}
+        self.counts: dict[str, Counts] = {}
         self.regimes: dict[str, int] = {}
         self.separation = Separation(self.spec, self.claimed)
         self.scenarios = self.steps = 0
@@ -125,6 +105,12 @@ class Examination:
 
     def result(self) -> dict[str, Any]:
         """Run everything and give the result as it stands in the record."""
+        try:
+            return self._examined()
+        finally:
+            surroundings.give_back(self.around)
+
+    def _examined(self) -> dict[str, Any]:
         begin = time.perf_counter()
         if self.dtype == "float64" and not EXTENDED:
             return self._result(
@@ -161,7 +147,7 @@ class Examination:
             whole = UNEXPLAINED
 
         def result() -> dict[str, Any]:
-            every = [*findings, *self.breaches]
+            every = [*findings, *self.left.values(), *self.breaches]
             return self._result(self._verdict(answers), begin, findings=every, answer=whole)
 
         if refusal is None:
@@ -206,6 +192,8 @@ class Examination:
             trace = run(self.implementation, plain, self.spec)
         except Unsupported as e:
             return one_line(e)
+        finally:
+            self._left(plain)
         return one_line(trace.crash) if trace.crash is not None else None
 
     def _contracts(self, answer: Identification | None) -> None:
@@ -256,7 +244,11 @@ class Examination:
             trace = run(self.implementation, scenario, self.spec)
         except Unsupported:
             return set()
-        amiss: set[str] = set()
+        finally:
+            left = self._left(scenario)
+        amiss = {"surroundings"} if left else set[str]()
+        if left:  # what was read while they were others may not be what is there
+            trace.broken.clear()
         self.scenarios += 1
         self.steps += scenario.steps
         judged = self._judge(trace)
@@ -264,7 +256,7 @@ class Examination:
         for part in judged:
             for name, judgement in part.outputs.items():
                 label = "param" if name == "p" else self._label(part, name)
-                self.counts.setdefault(label, _Counts()).add(judgement)
+                self.counts.setdefault(label, Counts()).add(judgement)
             start, observed = part.block.steps.start["p"], part.block.steps.observed["p"]
             self.moved |= bool((start != observed).any())
         for name, n in regimes(judged, scenario).items():
@@ -293,6 +285,19 @@ class Examination:
         self.emit({"event": "progress", "counts": self._checks()})
         return amiss
 
+    def _left(self, scenario: Scenario) -> str:
+        """What a run has changed for the whole process, which is set back; told once."""
+        sentence = surroundings.give_back(self.around)
+        if sentence and sentence not in self.left:
+            self.left[sentence] = {
+                "kind": "contract",
+                "check": "surroundings",
+                "summary": sentence,
+                "scenario": to_json(scenario),
+                "repro": self.implementation.repro(scenario, self.spec),
+            }
+        return sentence
+
     def _keep(self, key: Key, trace: Trace, judged: list[Judged]) -> None:
         """Keep a failing trace for identification; the purer, the better it explains its class."""
         found = failing_params(judged)
@@ -312,13 +317,9 @@ class Examination:
         return next(s.torch_name for s in part.program.states if s.name == name)
 
     def _checks(self) -> dict[str, Any]:
-        total = _Counts()
+        total = Counts()
         for c in self.counts.values():
-            total.total += c.total
-            total.failed += c.failed
-            total.undecided += c.undecided
-            total.vacuous += c.vacuous
-            total.max_ratio = max(total.max_ratio, c.max_ratio)
+            total.join(c)
         return {
             **total.as_dict(),
             "passed": total.total - total.failed - total.undecided,
@@ -350,7 +351,7 @@ class Examination:
             return "diverges"
         if self.crashes:
             return "error"
-        if self.broken or self.breaches:
+        if self.broken or self.breaches or self.left:
             return "diverges"
         if answers:
             return "variant"

@@ -156,7 +156,7 @@ def cases_of(asked: Cell, spec: Spec, *, chosen: bool) -> list[Case]:
             {**asked.implementation.fixed(spec), **asked.hyper}, lambda _: None,
         )  # fmt: skip
         checks = ["run", *tensors(asked), "none-gradient", "reload"]
-        checks.append("gradient-untouched")
+        checks += ["gradient-untouched", "surroundings"]
         for contract in contracts_of(bench):
             offered = not (isinstance(contract, Script | Variation) and contract.why_not)
             here = dtype in contract.dtypes if contract.dtypes else dtype == first
@@ -238,7 +238,7 @@ def _judged(case: Case, result: Mapping[str, Any]) -> None:
             pytest.skip("nothing that was drawn decides it")
     elif case.check in CHECKS and not checks["scenarios"]:
         pytest.skip("no scenario ran")
-    elif case.check not in ("none-gradient", "reload", "gradient-untouched"):
+    elif case.check not in ("none-gradient", "reload", "gradient-untouched", "surroundings"):
         pytest.skip("it was not tried in this dtype")
 
 

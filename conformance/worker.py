@@ -9,6 +9,7 @@ Messages are JSON over a pipe: nothing that the subject could forge is ever unpi
 import contextlib
 import functools
 import json
+import math
 import multiprocessing
 import os
 import queue
@@ -21,11 +22,15 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+from .counts import Counts
 from .errors import RequestError
+from .memory import installed, resident
 
 START_TIMEOUT = 300.0  # seconds until a process has imported the framework and the target
 
 OWN_TIMEOUT = 900.0  # seconds that judging and explaining may take between two scenarios
+
+WATCH = 0.2  # seconds between two looks at a silent process's memory
 
 Message = dict[str, Any]
 
@@ -82,11 +87,13 @@ def run_jobs(
     *,
     processes: int,
     timeout: float,
+    memory: float | None = None,
     progress: Callable[[Job, Message], None] = lambda job, message: None,
 ) -> Iterator[tuple[Job, Message]]:
     """Judge ``jobs`` on ``processes`` processes; yields each job with its result as it is ready.
 
-    ``timeout`` is how many seconds a subject may stay silent, that is in one scenario.
+    ``timeout`` is how many seconds a subject may stay silent, that is in one scenario; ``memory``
+    how many GiB a process may take (by default three quarters of the machine's, shared by all).
     """
     waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     # the slowest first, so that nobody waits for them alone at the end
@@ -94,6 +101,7 @@ def run_jobs(
         waiting.put(job)
     done: queue.SimpleQueue[tuple[Job, Message] | BaseException] = queue.SimpleQueue()
     stopping = threading.Event()
+    limit = 2**30 * memory if memory is not None else 0.75 * installed() / max(processes, 1)
 
     def work() -> None:
         worker: _Process | None = None
@@ -110,7 +118,7 @@ def run_jobs(
                     worker.stop()  # what one target did to its process, no other shall see
                     worker = None
                 worker, place = worker or _Process(), here
-                result = _run_job(worker, job, timeout, progress)
+                result = _run_job(worker, job, timeout, limit, progress)
                 if result.pop("process_ended", False):
                     worker.stop()
                     worker = None
@@ -137,20 +145,27 @@ def run_jobs(
 
 
 def _run_job(
-    worker: "_Process", job: Job, timeout: float, progress: Callable[[Job, Message], None]
+    worker: "_Process",
+    job: Job,
+    timeout: float,
+    memory: float,
+    progress: Callable[[Job, Message], None],
 ) -> Message:
     begin = time.monotonic()
     worker.send({"do": "judge", **asdict(job)})
     seen = _Seen()
     running = False  # the subject is, and not the judge
     while True:
-        message = worker.receive(timeout if running else OWN_TIMEOUT)
+        message = worker.receive(timeout if running else OWN_TIMEOUT, memory)
         if message is None:
             how = (
                 f"took longer than {timeout:g} seconds in {seen.place}"
                 if running
                 else f"could not be judged within {OWN_TIMEOUT:g} seconds"
             )
+            return _lost(job, how, seen, begin, subject=running)
+        if message["event"] == "too large":
+            how = f"took more than {memory / 2**30:.3g} GiB of memory in {seen.place}"
             return _lost(job, how, seen, begin, subject=running)
         running = message["event"] == "scenario"
         match message["event"]:
@@ -191,16 +206,8 @@ class _Seen:
 
 
 NO_CHECKS: Message = {
-    "total": 0,
-    "passed": 0,
-    "failed": 0,
-    "undecided": 0,
-    "vacuous": 0,
-    "max_ratio": 0.0,
-    "scenarios": 0,
-    "steps": 0,
-    "tensors": {},
-}
+    **Counts().as_dict(), "passed": 0, "scenarios": 0, "steps": 0, "tensors": {},
+}  # fmt: skip
 
 
 def _lost(job: Job, how: str, seen: _Seen, begin: float, *, subject: bool = True) -> Message:
@@ -284,11 +291,16 @@ class _Process:
         with contextlib.suppress(OSError):  # the next receive says how it died
             self.pipe.send_bytes(json.dumps(message).encode())
 
-    def receive(self, timeout: float) -> Message | None:
-        """The next message; None on timeout; an event ``died`` when the process is gone."""
+    def receive(self, timeout: float, memory: float = math.inf) -> Message | None:
+        """The next message; None on timeout; an event ``died`` when the process is gone, and
+        ``too large`` when it takes more than so many bytes of memory."""
+        deadline = time.monotonic() + timeout
         try:
-            if not self.pipe.poll(timeout):
-                return None
+            while not self.pipe.poll(min(max(deadline - time.monotonic(), 0), WATCH)):
+                if time.monotonic() >= deadline:
+                    return None
+                if resident(self.process.pid) > memory:
+                    return {"event": "too large"}
             message: Message = json.loads(self.pipe.recv_bytes())
             return message
         except (EOFError, OSError, ValueError):

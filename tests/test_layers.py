@@ -20,7 +20,17 @@ FOLDERS = {
 
 # Lowest first.  A module imports from lower lines only: never from its own line.
 LAYERS = (
-    ("", "specs", "impls", "errors", "impls.reference.*", "recording"),
+    (
+        "",
+        "specs",
+        "impls",
+        "errors",
+        "impls.reference.*",
+        "recording",
+        "memory",
+        "surroundings",
+        "counts",
+    ),
     ("formats", "expr", "recording.tape", "recording.host"),
     ("spec",),
     ("spec_file", "render"),
@@ -77,7 +87,7 @@ LAYERS = (
     ("reports.comparison_html", "reports.difference"),
     ("reports",),
     ("worker",),
-    ("options", "cells", "journal"),
+    ("options", "cells", "journal", "cluster"),
     (
         "trials",
         "comparing",

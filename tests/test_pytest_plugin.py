@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -14,14 +15,9 @@ import pytest
 LIBRARY = (Path(__file__).parent / "subjects/thirdparty/smallopt.py").read_text()
 FIXED = LIBRARY.replace('(v_hat + group["eps"]).sqrt()', 'v_hat.sqrt() + group["eps"]')
 
-SUITE = """\
-import smallopt
-
-from optconform.testing import conformance_tests
-
-TestSGD = conformance_tests(smallopt.SGD, dtypes=["float32"])
-TestAdamW = conformance_tests(smallopt.AdamW, spec="adamw", dtypes=["float32"], known={known})
-"""
+PAGE = (Path(__file__).parent.parent / "docs/adopt.md").read_text()
+SUITE = re.findall(r"```python\n(.*?)```", PAGE, re.S)[0].replace("mylib", "smallopt")
+"""The lines that the page documents."""
 
 FAULT = "follows eps = inside, claims eps = outside"
 
@@ -36,14 +32,17 @@ class Adopter:
         self.python = overlay.environment(folder / "environment")
         self.known = folder / "known-divergences.toml"
         self.release(LIBRARY)
-        self.suite("None")
+        self.suite()
 
     def release(self, text: str) -> None:
         file = overlay.wheel(self.folder, "smallopt", "1.0", {"smallopt": text})
         overlay.install(self.python, file)
 
-    def suite(self, known: str) -> None:
-        (self.folder / "test_smallopt.py").write_text(SUITE.format(known=known))
+    def suite(self, more: str = "") -> None:
+        text = SUITE.replace("SGD)", "SGD, dtypes=['float32'])")
+        text = text.replace('spec="adamw")', f'spec="adamw", dtypes=["float32"]{more})')
+        assert text.count("float32") == 2
+        (self.folder / "test_smallopt.py").write_text(text)
 
     def pytest(self, *options: str) -> tuple[int, str, Outcomes]:
         """Exit status, output, and the outcome of every item."""
@@ -138,7 +137,7 @@ def test_known_then_fixed(adopter: Adopter, first: tuple[int, str, Outcomes]) ->
     text = adopter.known.read_text()
     gone = text.replace("AdamW", "Gone").replace("adamw-", "gone-").replace('"adamw"', '"adam"')
     adopter.known.write_text(text + "\n" + gone)
-    adopter.suite(repr(adopter.known.name))
+    adopter.suite(f", known={adopter.known.name!r}")
     status, output, outcomes = adopter.pytest()
     assert (status, failures(outcomes)) == (0, []), output
     assert outcomes["TestAdamW::test_equation[float32-param]"] == "xfail"

@@ -7,6 +7,7 @@ its own name, so that one hyperparameter more in a spec leaves all other choices
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from ..scenario import (
@@ -61,12 +62,14 @@ def corpus(
     fixed: Hypers | None = None,
     changeable: Collection[str] = (),
     lacks: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> list[Scenario]:
     """The scenarios for a spec in a dtype.
 
     The first runs plainly at the defaults (those of the spec, or ``base``), the second at the
     defaults on hard gradients; the others turn every hyperparameter but the ``fixed`` ones.
     ``changeable`` may change between steps; what an implementation ``lacks`` is left out.
+    With ``only``, no other hyperparameters are set: the optimizer's own defaults hold.
     """
     fixed = dict(fixed or {})
     usually = {**spec.defaults, **(base or {}), **fixed}
@@ -86,7 +89,19 @@ def corpus(
         dice = _Dice(f"corpus {VERSION}, {spec.name}, {dtype}, {k}")
         made = _scenario(dice, spec, dtype, usually, fixed, changeable)
         found.append(made)
+    if only is not None:
+        found = [_only(s, only) for s in found]
     return [without(s, lacks) for s in found]
+
+
+def _only(scenario: Scenario, names: Collection[str]) -> Scenario:
+    def kept(group: Group) -> Group:
+        return Group({n: v for n, v in group.hyper.items() if n in names}, group.params)
+
+    events = tuple(AddGroup(kept(e.group)) if isinstance(e, AddGroup) else e
+                   for e in scenario.events
+                   if not (isinstance(e, SetHyper) and set(e.hyper) - set(names)))  # fmt: skip
+    return replace(scenario, groups=tuple(map(kept, scenario.groups)), events=events)
 
 
 def _scenario(

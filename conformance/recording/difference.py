@@ -294,15 +294,15 @@ def _unjudged(old: Track, new: Track, pairs: Sequence[Pair]) -> Row:
     apart = {k: _apart(arrays(old, k)["param"], arrays(new, m)["param"]) for k, m in pairs}
     plain = apart.pop(0, 0.0)  # the first scenario is the plainest
     most = max(apart.values(), default=0.0)
-    if not plain and not most:
-        how = "only the state differs"
-    else:
-        how = f"parameters differ by {plain:.2g} of the largest in the plain run at the defaults"
-        how = how if plain else "parameters are the same in the plain run at the defaults"
-        if np.isinf(most):
-            how += ", and in others some are finite on one side alone"
-        elif most:
-            how += f", by up to {most:.2g} in others"
+    in_plain = f"differ by {plain:.2g} of the largest" if plain else "are the same"
+    in_others = f"differ by up to {most:.2g} of the largest"
+    if np.isinf(plain):
+        in_plain = "are finite on one side alone here and there"
+    if np.isinf(most):
+        in_others = "are finite on one side alone here and there"
+    how = f"parameters {in_plain} in the plain run at the defaults"
+    how += f"; in others they {in_others}" if most else ""
+    how = how if plain or most else "only the state differs"
     return {"level": UNJUDGED, "mark": CHANGED, "summary": how}
 
 

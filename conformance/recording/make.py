@@ -44,8 +44,8 @@ def ask_who(side: Side, targets: Sequence[str], spec: str | None) -> None:
         except Ended as e:
             raise RequestError(f"{target}: the recording worker {e}") from None
         side.environment = answer["environment"]
-        for which, found in enumerate(answer["implementations"]):
-            side.listed.append({**found, "target": target, "which": which, "option": spec})
+        for found in answer["implementations"]:
+            side.listed.append({**found, "target": target, "option": spec})
 
 
 def spec_path(name: str) -> str:
@@ -57,9 +57,11 @@ def scenarios_for(same: Sequence[Message], dtype: str) -> list[Scenario]:
     """The corpus for an implementation as it is in one or several environments."""
     spec = load(spec_path(_spec(same[0])))
     base: dict[str, Any] = {}
+    only: set[str] | None = None
     if spec.name == ANY:
         for found in reversed(same):
             base |= found["own"]
+        only = set.intersection(*(set(found["own"]) for found in same))
     names = {n for found in same for n in found["fixed"]}
     given = {n: v for found in reversed(same) for n, v in found["fixed"].items()}
     return corpus(
@@ -69,6 +71,7 @@ def scenarios_for(same: Sequence[Message], dtype: str) -> list[Scenario]:
         fixed={n: base.get(n, given[n]) for n in names},
         changeable=[n for n in same[0]["changeable"] if all(n in s["changeable"] for s in same)],
         lacks=sorted({x for found in same for x in found["lacks"]}),
+        only=only,
     )
 
 

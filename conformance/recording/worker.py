@@ -76,7 +76,8 @@ def _answer(request: Message) -> Message:
     if torch is not None:
         torch.set_num_threads(1)
     if request["do"] == "list":
-        return {"environment": environment(), "implementations": [_listed(i, s) for i, s in found]}
+        listed = [{**_listed(i, s), "which": k} for k, (i, s) in enumerate(found) if _there(i)]
+        return {"environment": environment(), "implementations": listed}
     implementation, spec_name = found[request["which"]]
     spec = load(spec_name)
     scenarios = [from_json(s) for s in request["scenarios"]]
@@ -120,7 +121,7 @@ def subjects(target: str, spec: str | None) -> list[tuple[Implementation, str]]:
     """The implementations of a target and the spec of each; of a distribution that no adapter
     knows, every class that derives from torch's optimizer."""
     if ":" in target or target in LIBRARIES:
-        return [(i, spec or i.spec) for i in resolve(target, spec)]
+        return [(i, spec or _spec_of(i)) for i in resolve(target, spec or _named(target))]
     modules = _modules(target)
     for module in modules:
         if module in LIBRARIES:
@@ -129,6 +130,18 @@ def subjects(target: str, spec: str | None) -> list[tuple[Implementation, str]]:
         if point.name == target:
             return [(i, spec or i.spec) for i in resolve(target, spec)]
     return [found for module in modules for found in discovered(module)]
+
+
+def _named(target: str) -> str | None:
+    """No spec where the class's own name tells one, or an adapter; else that of nobody."""
+    where, _, name = target.rpartition(":")
+    adapted = not where or any(where == known.where for known in LIBRARIES.values())
+    torch_own = where.split(".")[0] == "torch"
+    return None if adapted or torch_own or name.lower() in bundled() else ANY
+
+
+def _spec_of(i: Implementation) -> str:
+    return ANY if i.spec == load(ANY).name else i.spec
 
 
 def _modules(distribution: str) -> list[str]:
@@ -187,6 +200,12 @@ def _listed(i: Implementation, spec_name: str) -> Message:
     }
 
 
+def _there(i: Implementation) -> bool:
+    """Whether this release of the library has it; of those that choose a backend when they are
+    imported, the runs will say."""
+    return not hasattr(i, "entry") or bool(world(i)) or _callable(i) is not None
+
+
 def _callable(i: Implementation) -> Any:
     """What a user calls, where that can be told."""
     if hasattr(i, "subject"):
@@ -196,7 +215,7 @@ def _callable(i: Implementation) -> Any:
 
         try:
             return named(i.entry.make)
-        except Exception:  # another release: it is not there, and its runs will say so
+        except AttributeError:  # another release
             return None
     return None
 
@@ -237,6 +256,8 @@ def _own(i: Implementation, spec: Spec) -> dict[str, Value]:
     for name, p in options.items():
         if name == "betas" and isinstance(p.default, tuple) and len(p.default) == 2:
             found |= dict(zip(("beta1", "beta2"), map(float, p.default), strict=True))
+        elif name in spec.hypers and p.default is p.empty:
+            found[name] = spec.defaults[name]
         elif name in spec.hypers and isinstance(p.default, int | float):
             found[name] = p.default if isinstance(p.default, bool) else float(p.default)
     return {n: v for n, v in found.items() if n in spec.hypers}
@@ -364,12 +385,19 @@ def refusals(implementation: Implementation, spec: Spec, dtype: str) -> dict[str
     """What it says to values outside of each domain: the exception's name, or accepted."""
     fixed = implementation.fixed(spec)
     plain = Param((3,), Recipe("ones"), Recipe("normal"))
-    found = {}
+    found: dict[str, str] = {}
+    own = _own(implementation, spec)
+    usual = own if spec.name == "any" else {**spec.defaults, **fixed}
+    try:
+        valid = Group(usual, (plain,))
+        implementation.start(Scenario(spec.name, dtype, (valid,), (Step(),)), spec)
+    except Exception:  # the runs will say why
+        return found
     for name, hyper in spec.hypers.items():
-        if hyper.domain is None or name in fixed:
+        if hyper.domain is None or name in fixed or name not in usual:
             continue
         for value in _outside(hyper.domain):
-            setting = {**spec.defaults, **fixed, name: value}
+            setting = {**usual, name: value}
             scenario = Scenario(spec.name, dtype, (Group(setting, (plain,)),), (Step(),))
             try:
                 implementation.start(scenario, spec)
