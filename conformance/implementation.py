@@ -141,6 +141,7 @@ class Library:
 LIBRARIES: Mapping[str, Library] = {
     "torch": Library("optconform.impls.adapters.torch_optim", ""),
     "reference": Library("optconform.impls.adapters.torch_optim", "reference"),
+    "cuda": Library("optconform.impls.adapters.cuda_optim", "optconform.impls.cuda"),
     "optax": Library("optconform.impls.adapters.optax_optim", "optax", ("optax",), "optax"),
     "jax": Library(
         "optconform.impls.adapters.jax_optim", "jax.example_libraries.optimizers", ("jax",), "jax"

@@ -156,7 +156,7 @@ def ran(
     few = args["few"][0, 0]
     few["k"][: len(kernel.body.constants)] = kernel.body.scalars(hypers)
     few["t"] = hypers["t"]
-    host.program(kernel).step(args.ctypes.data, 1)
+    host.program(kernel).step(args)
 
 
 def test_constants_of_the_device_are_those_of_python() -> None:
@@ -168,7 +168,7 @@ def test_constants_of_the_device_are_those_of_python() -> None:
             given = [{**hypers, "t": float(t), "lr0": 0.0} for t in (7, 1000)]
             table = np.array([[float(h[name]) for name in kernel.hypers] for h in given])
             out = np.zeros(2, kernel.row)
-            host.program(kernel).rows(table, out)
+            host.program(kernel).rows(torch.from_numpy(table), torch.from_numpy(out.view(np.uint8)))
             for row, h in zip(out, given, strict=True):
                 made = kernel.body.scalars(h)
                 assert row["k"][: len(made)].tolist() == made

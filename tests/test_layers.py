@@ -37,6 +37,10 @@ LAYERS = (
     ("impls.cuda.body",),
     ("impls.cuda.emit", "impls.cuda.cache"),
     ("impls.cuda.evaluate", "impls.cuda.host"),
+    ("impls.cuda.plan",),
+    ("impls.cuda.optimizer",),
+    ("impls.cuda.classes",),
+    ("impls.cuda",),
     ("mutants", "equivalence", "comparison.march"),
     ("comparison.coincide", "comparison.lively"),
     ("contracts", "contracts.contract"),
@@ -53,6 +57,7 @@ LAYERS = (
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim",),
+    ("impls.adapters.cuda_optim",),
     ("lockstep",),
     ("identify", "explain", "minimise", "comparison.separate"),
     ("comparison.trajectories",),
@@ -79,6 +84,7 @@ LAYERS = (
 )
 
 ADAPTERS = (
+    "cuda_optim",
     "jax_optim",
     "keras_optim",
     "mlx_optim",
@@ -95,6 +101,7 @@ UPWARD = {
     )
     for adapter in ADAPTERS
 } | {
+    ("implementation", "impls.cuda"): "what stands before the colon of a target: a name",
     ("impls.adapters.torch_repro", "impls.adapters.torch_optim"): (
         "an annotation: imported under TYPE_CHECKING, never when the program runs"
     ),

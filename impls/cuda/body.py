@@ -36,6 +36,7 @@ from optconform.expr import (
     Sum,
 )
 from optconform.interpreter import machine, rebuilt
+from optconform.spec import State
 from optconform.spec_file import load
 
 Operand = str
@@ -101,9 +102,17 @@ def lowered(
     return _Lowering(m.graph, outputs).body(outputs)
 
 
+@functools.cache
 def conditions(spec: str, variant: tuple[tuple[str, str], ...] = ()) -> tuple[str, ...]:
-    """The conditions that decide which body runs."""
+    """The conditions that decide which body runs and which state exists."""
     return machine(load(spec), dict(variant)).conditions
+
+
+@functools.cache
+def states(spec: str, truths: frozenset[str]) -> tuple[State, ...]:
+    """The states that exist where ``truths`` hold, in the spec's order."""
+    visible = machine(load(spec), {}).visible(truths)
+    return tuple(s for s in load(spec).states.values() if s.name in visible)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from optconform.errors import RequestError
 from optconform.impls.cuda import emit
@@ -27,8 +30,7 @@ OPTIONS = (
 
 
 class HostProgram:
-    """A kernel for tensors in the memory of this machine.  Arrays of arguments are kept alive by
-    the caller."""
+    """A kernel for tensors in the memory of this machine, on as many threads as torch uses."""
 
     def __init__(self, kernel: Kernel) -> None:
         library = ctypes.CDLL(str(_built(emit.host(kernel))))
@@ -37,13 +39,17 @@ class HostProgram:
         self._rows.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
         self._step.restype = self._rows.restype = None
 
-    def step(self, args: int, threads: int) -> None:
-        """Run the work list of the ``Args`` at this address."""
-        self._step(args, threads)
+    def place(self, array: NDArray[Any]) -> tuple[int, object]:
+        """The address of an array; the program reads it where it is."""
+        return array.ctypes.data, array
 
-    def rows(self, hypers: NDArray[np.float64], out: NDArray[np.void]) -> None:
-        """Constants of every row from hyperparameters, as the device computes them."""
-        self._rows(hypers.ctypes.data, out.ctypes.data, len(out))
+    def step(self, args: NDArray[np.void]) -> None:
+        """Run the work list of ``Args``."""
+        self._step(args.ctypes.data, torch.get_num_threads())
+
+    def rows(self, hypers: Tensor, out: Tensor) -> None:
+        """The constants of each row of ``hypers``, as the device computes them."""
+        self._rows(hypers.data_ptr(), out.data_ptr(), len(hypers))
 
 
 @functools.cache
