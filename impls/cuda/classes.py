@@ -32,7 +32,10 @@ from optconform.impls.cuda.optimizer import Generated
 
 
 class SGD(Generated, torch.optim.SGD):
-    """SGD with heavy-ball or Nesterov momentum.  A drop-in replacement for torch.optim.SGD; see the module for what it adds."""
+    """SGD with heavy-ball or Nesterov momentum.
+
+    A drop-in replacement for torch.optim.SGD; see the module for what it adds.
+    """
 
     _spec: ClassVar[str] = "sgd"
 
@@ -70,7 +73,10 @@ class SGD(Generated, torch.optim.SGD):
 
 
 class Adagrad(Generated, torch.optim.Adagrad):
-    """Adagrad.  A drop-in replacement for torch.optim.Adagrad; see the module for what it adds."""
+    """Adagrad.
+
+    A drop-in replacement for torch.optim.Adagrad; see the module for what it adds.
+    """
 
     _spec: ClassVar[str] = "adagrad"
 
@@ -113,7 +119,10 @@ class Adagrad(Generated, torch.optim.Adagrad):
 
 
 class RMSprop(Generated, torch.optim.RMSprop):
-    """RMSprop, centered or not, with momentum.  A drop-in replacement for torch.optim.RMSprop; see the module for what it adds."""
+    """RMSprop, centered or not, with momentum.
+
+    A drop-in replacement for torch.optim.RMSprop; see the module for what it adds.
+    """
 
     _spec: ClassVar[str] = "rmsprop"
 
@@ -153,7 +162,10 @@ class RMSprop(Generated, torch.optim.RMSprop):
 
 
 class Adadelta(Generated, torch.optim.Adadelta):
-    """Adadelta.  A drop-in replacement for torch.optim.Adadelta; see the module for what it adds."""
+    """Adadelta.
+
+    A drop-in replacement for torch.optim.Adadelta; see the module for what it adds.
+    """
 
     _spec: ClassVar[str] = "adadelta"
 
@@ -189,7 +201,10 @@ class Adadelta(Generated, torch.optim.Adadelta):
 
 
 class Adam(Generated, torch.optim.Adam):
-    """Adam with L2 decay, or AMSGrad.  A drop-in replacement for torch.optim.Adam; see the module for what it adds."""
+    """Adam with L2 decay, or AMSGrad.
+
+    A drop-in replacement for torch.optim.Adam; see the module for what it adds.
+    """
 
     _spec: ClassVar[str] = "adam"
 
@@ -231,7 +246,10 @@ class Adam(Generated, torch.optim.Adam):
 
 
 class AdamW(Generated, torch.optim.AdamW):
-    """Adam with decoupled decay, or AMSGrad.  A drop-in replacement for torch.optim.AdamW; see the module for what it adds."""
+    """Adam with decoupled decay, or AMSGrad.
+
+    A drop-in replacement for torch.optim.AdamW; see the module for what it adds.
+    """
 
     _spec: ClassVar[str] = "adamw"
 

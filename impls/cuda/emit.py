@@ -1,8 +1,8 @@
 """A body as source text: CUDA C++ for the device, C++ for the host.
 
-The same straight line, operation by operation; what differs is the header that says how one rounding
-is done.  Both programs take the same arguments (``common.h``): a table of tensors, a work list of
-chunks of ``CHUNK`` elements, and rows of constants.
+The same straight line, operation by operation; what differs is the header that says how one
+rounding is done.  Both programs take the same arguments (``common.h``): a table of tensors, a work
+list of chunks of ``CHUNK`` elements, and rows of constants.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def cuda(kernel: Kernel) -> str:
     for k, (name, fmt) in enumerate(zip(names, kernel.stored, strict=True)):
         c = STORED[fmt]
         declared.append(f"{c}* const A{k} = reinterpret_cast<{c}*>(e.array[{k}]) + base;")
+        declared.append(f"__builtin_assume(__isGlobal(A{k}));")
         loaded.append(f"alignas(16) {c} v{k}[DEEP][V];")
         if name in kernel.body.reads:
             loaded.append(f"{UNROLL}for (int u = 0; u < DEEP; u++)")
@@ -118,7 +119,7 @@ def cuda(kernel: Kernel) -> str:
             back.append(f"A{k}[i] = s{k};")
     vector = ", ".join(f"v{k}[u][j]" for k in range(len(names)))
     scalar = ", ".join(f"s{k}" for k in range(len(names)))
-    chance = ", base + {}, number, seed" if kernel.stochastic else ""
+    chance = ", base + {}, (u32)e.number, a.seed" if kernel.stochastic else ""
     return "\n".join(
         [
             _head(kernel, "arithmetic_cuda.h"),
@@ -126,10 +127,9 @@ def cuda(kernel: Kernel) -> str:
             _update(kernel),
             _rows(kernel),
             f"""
-extern "C" __global__ void __launch_bounds__(256) step(const __grid_constant__ Args a) {{
+extern "C" __global__ void __launch_bounds__(256, 2) step(const __grid_constant__ Args a) {{
   if (a.found_inf && *a.found_inf != 0.0f) return;
   const T unscale = a.grad_scale ? div((T)1, (T)*a.grad_scale) : (T)1;
-  const u64 seed = a.seed;
   const int lane = threadIdx.x & 31;
   const int warps = gridDim.x * (blockDim.x >> 5);
   for (int w = blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5); w < a.n_work; w += warps) {{
@@ -138,7 +138,6 @@ extern "C" __global__ void __launch_bounds__(256) step(const __grid_constant__ A
     const Row row = a.rows ? a.rows[e.row] : a.few[e.row];
     const long long base = (long long)item.y * CHUNK;
     const int n = e.n - base < CHUNK ? (int)(e.n - base) : CHUNK;
-    const u32 number = (u32)e.number;
     {_joined(declared, "    ")}
     if (n == CHUNK && e.aligned) {{
 #pragma unroll 1

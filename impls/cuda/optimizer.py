@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from optconform import expr
 from optconform.impls.cuda import body, host
+from optconform.impls.cuda import device as device_program
 from optconform.impls.cuda.emit import Kernel
 from optconform.impls.cuda.plan import NAMES, Key, Launch, Member, Plan, Program
 from optconform.spec import Spec
@@ -247,7 +248,7 @@ def built(kernel: Kernel, *, device: torch.device) -> Program:
     """The kernel for tensors on this device."""
     if device.type == "cpu":
         return host.program(kernel)
-    raise NotImplementedError
+    return device_program.program(kernel, device)
 
 
 def _hypers(spec: Spec, group: Mapping[str, Any]) -> dict[str, float]:

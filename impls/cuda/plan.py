@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +25,10 @@ from optconform.impls.cuda.emit import CHUNK, Kernel
 GRAD = operator.attrgetter("grad")
 POINTER = Tensor.data_ptr
 CONTIGUOUS = Tensor.is_contiguous
+STRIPES = 16
+"""State tensors are known by identity.  What moves their memory under them (``x.data = ...``, as
+when the state is offloaded) moves all of them, so a part is looked at in each step."""
+
 NAMES = {
     torch.float32: "float32",
     torch.float64: "float64",
@@ -291,14 +295,20 @@ class Plan:
         self.whole = self.order == list(range(len(params)))
         self.pointers = list(map(POINTER, params))
         self.grads = list(map(POINTER, map(GRAD, self.params)))
-        self.held = _pointers_of(self.states)
+        self.held = [x for s in self.states for x in s.values()]
+        self.stripes = [list(map(POINTER, self.held[k::STRIPES])) for k in range(STRIPES)]
+        self.turn = 0
         self.plain = all(launch.plain and not launch.staged for launch in launches)
 
     def holds(self, params: Sequence[Tensor], shapes: Sequence[object]) -> bool:
         """Whether it still describes what is there; gradients that moved are taken over."""
         if self.once or shapes != self.shapes or list(map(POINTER, params)) != self.pointers:
             return False
-        if _pointers_of(self.states) != self.held:
+        there = itertools.chain.from_iterable(map(dict.values, self.states))
+        if not all(map(operator.is_, self.held, there)):
+            return False
+        self.turn = (self.turn + 1) % STRIPES
+        if list(map(POINTER, self.held[self.turn :: STRIPES])) != self.stripes[self.turn]:
             return False
         grads = list(map(GRAD, params))
         if not self.whole:
@@ -318,10 +328,6 @@ class Plan:
                     return False
             self.grads = now
         return all(launch.counted() for launch in self.launches)
-
-
-def _pointers_of(states: Iterable[Mapping[str, Tensor]]) -> list[int]:
-    return list(map(POINTER, [x for s in states for x in s.values()]))
 
 
 def _real(x: Tensor) -> Tensor:
