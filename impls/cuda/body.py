@@ -43,8 +43,9 @@ Operand = str
 """``p``, ``grad`` or a state: what was read; ``k0``, ``k1``: constants; ``x0``, ``x1``: results."""
 
 KINDS = ("add", "sub", "mul", "fma", "div", "sqrt", "max", "neg", "abs", "sign")
-"""Every operation is one IEEE rounding, to nearest; fma(a, b, c) is a*b + c.  A maximum is NaN where
-one of the two is, and its first argument where they are equal.  The sign of a zero is that zero."""
+"""Every operation is one IEEE rounding, to nearest; fma(a, b, c) is a*b + c.  A maximum is NaN
+where one of the two is, and its first argument where they are equal.  The sign of a zero is that
+zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class Op:
 class Body:
     """What one element goes through in a step.
 
-    ``constants`` are the scalar nodes in ``graph`` that k0, k1, ... stand for; ``reads`` the tensors
-    that are loaded; ``writes`` maps ``p`` and every state to its new value.
+    ``constants`` are the scalar nodes in ``graph`` that k0, k1, ... stand for; ``reads`` the
+    tensors that are loaded; ``writes`` maps ``p`` and every state to its new value.
     """
 
     graph: Graph = field(repr=False)

@@ -148,7 +148,7 @@ class Generated(Optimizer):
         shapes = [self._shape(g, h) for g, h in zip(groups, hypers, strict=True)]
         params = self._all()
         plan = self._plan
-        if plan is None or not plan.holds(params, shapes):
+        if plan is None or not plan.holds(params, shapes, self.state):
             plan = self._plan = self._planned(params, shapes)
         torch.autograd.graph.increment_version(plan.params)
         rates = [g["lr"] for g in groups]
@@ -208,7 +208,7 @@ class Generated(Optimizer):
             Launch(key, members, functools.partial(built, device=key.device), self._build.seed)
             for key, members in together.items()
         ]
-        return Plan(params, launches, shapes, once=once)
+        return Plan(params, launches, shapes, self.state, once=once)
 
     def _held(self, p: Tensor) -> torch.dtype:
         """The dtype of the state of ``p``."""

@@ -283,6 +283,7 @@ class Plan:
         params: Sequence[Tensor],
         launches: Sequence[Launch],
         shapes: Sequence[object],
+        state: Mapping[Tensor, dict[str, Any]],
         *,
         once: bool,
     ) -> None:
@@ -295,14 +296,24 @@ class Plan:
         self.whole = self.order == list(range(len(params)))
         self.pointers = list(map(POINTER, params))
         self.grads = list(map(POINTER, map(GRAD, self.params)))
+        self.entries = list(state.values())
         self.held = [x for s in self.states for x in s.values()]
         self.stripes = [list(map(POINTER, self.held[k::STRIPES])) for k in range(STRIPES)]
         self.turn = 0
         self.plain = all(launch.plain and not launch.staged for launch in launches)
 
-    def holds(self, params: Sequence[Tensor], shapes: Sequence[object]) -> bool:
+    def holds(
+        self,
+        params: Sequence[Tensor],
+        shapes: Sequence[object],
+        state: Mapping[Tensor, dict[str, Any]],
+    ) -> bool:
         """Whether it still describes what is there; gradients that moved are taken over."""
         if self.once or shapes != self.shapes or list(map(POINTER, params)) != self.pointers:
+            return False
+        if len(state) != len(self.entries):
+            return False
+        if not all(map(operator.is_, self.entries, state.values())):
             return False
         there = itertools.chain.from_iterable(map(dict.values, self.states))
         if not all(map(operator.is_, self.held, there)):
