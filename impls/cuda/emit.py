@@ -169,7 +169,8 @@ extern "C" __global__ void rows(const double* h, Row* out, int n) {{
 
 
 def host(kernel: Kernel) -> str:
-    """The program for the host, with the same arguments."""
+    """The program for the host, with the same arguments; chunks that follow one another in a tensor
+    are taken in one go."""
     names = kernel.body.arrays
     declared, single, back = [], [], []
     for k, (name, fmt) in enumerate(zip(names, kernel.stored, strict=True)):
@@ -191,18 +192,24 @@ def host(kernel: Kernel) -> str:
 extern "C" void step(const Args* a, int threads) {{
   if (a->found_inf && *a->found_inf != 0.0f) return;
   const T unscale = a->grad_scale ? div((T)1, (T)*a->grad_scale) : (T)1;
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-  for (int w = 0; w < a->n_work; w++) {{
-    const int2 item = a->work[w];
-    const Entry& e = a->entries[item.x];
-    const Row row = a->rows ? a->rows[e.row] : a->few[e.row];
-    const long long base = (long long)item.y * CHUNK;
-    const int n = e.n - base < CHUNK ? (int)(e.n - base) : CHUNK;
-    {_joined(declared, "    ")}
-    for (int i = 0; i < n; i++) {{
-      {_joined(single, "      ")}
-      update(row, unscale, {scalar}{chance});
-      {_joined(back, "      ")}
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static, 1)
+  for (int part = 0; part < threads; part++) {{
+    const int end = (int)((long long)a->n_work * (part + 1) / threads);
+    int w = (int)((long long)a->n_work * part / threads);
+    while (w < end) {{
+      const int first = w;
+      const int2 item = a->work[first];
+      while (w < end && a->work[w].x == item.x && a->work[w].y - item.y == w - first) w++;
+      const Entry& e = a->entries[item.x];
+      const Row row = a->rows ? a->rows[e.row] : a->few[e.row];
+      const long long base = (long long)item.y * CHUNK, most = (long long)(w - first) * CHUNK;
+      const long long n = e.n - base < most ? e.n - base : most;
+      {_joined(declared, "      ")}
+      for (long long i = 0; i < n; i++) {{
+        {_joined(single, "        ")}
+        update(row, unscale, {scalar}{chance});
+        {_joined(back, "        ")}
+      }}
     }}
   }}
 }}
