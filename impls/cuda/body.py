@@ -54,6 +54,9 @@ class Op:
     kind: str
     args: tuple[Operand, ...]
 
+    def __str__(self) -> str:
+        return f"{self.out} = {self.kind} {' '.join(self.args)}"
+
 
 @dataclass(frozen=True, eq=False)
 class Body:

@@ -46,13 +46,9 @@ class DeviceProgram:
         """A copy of an array on the device.
 
         Raises:
-            RuntimeError: a CUDA graph is being captured, in which the copy would not be repeated.
+            RuntimeError: a CUDA graph is being captured.
         """
-        if torch.cuda.is_current_stream_capturing():
-            raise RuntimeError(
-                "the tensors of this step differ from those of the last one, and a CUDA graph is "
-                "being captured: take a step with the same tensors before the capture"
-            )
+        refuse_capture()
         copy = torch.from_numpy(array.reshape(-1).view(np.uint8).copy()).to(self.device)
         return copy.data_ptr(), copy
 
@@ -84,6 +80,15 @@ class DeviceProgram:
         if int(status) != 0:
             raise RuntimeError(f"{name} on {self.device}: {status.name}")
         return rest[0] if rest else None
+
+
+def refuse_capture() -> None:
+    """Raise RuntimeError where a CUDA graph is being captured: a copy would not be repeated."""
+    if torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            "the tensors of this step differ from those of the last one, and a CUDA graph is "
+            "being captured: take a step with the same tensors before the capture"
+        )
 
 
 @functools.cache

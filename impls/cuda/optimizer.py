@@ -169,6 +169,8 @@ class Generated(Optimizer):
         return spec, truths, zero, bool(group.get("capturable", False))
 
     def _planned(self, params: Sequence[Tensor], shapes: Sequence[Shape]) -> Plan:
+        if self._build.device != "cpu":
+            device_program.refuse_capture()
         for p in params:
             if p.grad is not None and p.grad.layout is not torch.strided:
                 raise RuntimeError(
@@ -252,10 +254,15 @@ def built(kernel: Kernel, *, device: torch.device) -> Program:
 
 
 def _hypers(spec: Spec, group: Mapping[str, Any]) -> dict[str, float]:
-    """A group's options by the spec's names."""
+    """A group's options by the spec's names.
+
+    An lr that is a tensor of a capturable group is left where it is, and 0 here.
+    """
     out = {}
     for name in spec.hypers:
         value = group["betas"][name == "beta2"] if name in ("beta1", "beta2") else group[name]
+        if name == "lr" and isinstance(value, Tensor) and group.get("capturable"):
+            value = 0.0
         out[name] = value if type(value) is float else float(value)
     return out
 
