@@ -84,7 +84,8 @@ def test_every_setting_is_covered() -> None:
 @pytest.mark.parametrize("spec", FLAGS)
 @pytest.mark.parametrize("formats", FORMATS_OF, ids="-".join)
 def test_host_is_numpy_bit_for_bit(spec: str, formats: tuple[str, str]) -> None:
-    for setting in FLAGS[spec]:
+    same = formats[0] == formats[1]
+    for setting in FLAGS[spec] if same else FLAGS[spec][-1:]:
         kernel_runs(spec, setting, *formats)
 
 
@@ -104,9 +105,9 @@ def kernel_runs(
     tensors = {"p": stored(numbers(n, 0), param)}
     for t in (1, 2, 3):
         kernel = Kernel(body_for(spec, hypers, t), param, state, stochastic)
-        for name in kernel.body.arrays:
-            if name not in tensors:
-                tensors[name] = stored(np.zeros(n), state)
+        for k, name in enumerate(kernel.body.arrays):
+            if name not in tensors:  # what is odd here meets what is not elsewhere
+                tensors[name] = stored(np.roll(np.abs(numbers(n, 10 + k)), 20 * k), state)
         tensors["grad"] = stored(numbers(n, t), param)
         given = {**hypers, "t": float(t), "lr0": 0.0}
         expected = evaluate.step(
