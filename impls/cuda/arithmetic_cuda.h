@@ -20,6 +20,8 @@ HD double fused(double a, double b, double c) { return __fma_rn(a, b, c); }
 HD double root(double a) { return __dsqrt_rn(a); }
 HD double size(double a) { return fabs(a); }
 
+HD double power(double a, double b) { return pow(a, b); }
+
 HD u32 bits_of(float x) { return __float_as_uint(x); }
 HD float of_bits(u32 u) { return __uint_as_float(u); }
 

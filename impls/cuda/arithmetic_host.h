@@ -1,8 +1,6 @@
 // One IEEE rounding for every call, on the host.  Built with -ffp-contract=off; a processor without
 // fused multiply-add calls the library's, which gives the same bits.
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include <stdint.h>
 #define HD static inline __attribute__((always_inline))
 typedef uint16_t u16;
 typedef uint32_t u32;
@@ -25,8 +23,10 @@ HD double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
 HD double root(double a) { return __builtin_sqrt(a); }
 HD double size(double a) { return __builtin_fabs(a); }
 
-HD u32 bits_of(float x) { u32 u; memcpy(&u, &x, 4); return u; }
-HD float of_bits(u32 u) { float x; memcpy(&x, &u, 4); return x; }
+HD double power(double a, double b) { return __builtin_pow(a, b); }
+
+HD u32 bits_of(float x) { u32 u; __builtin_memcpy(&u, &x, 4); return u; }
+HD float of_bits(u32 u) { float x; __builtin_memcpy(&x, &u, 4); return x; }
 
 // bfloat16 and float16 as they lie in memory
 struct b16 { u16 u; };

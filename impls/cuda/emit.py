@@ -287,7 +287,7 @@ def _rows(kernel: Kernel) -> str:
                     "(1.0" + "".join(f" {'*' if e > 0 else '/'} {go(j)}" for e, j in factors) + ")"
                 )
             case Power(base, exponent):
-                return f"pow({go(base)}, {go(exponent)})"
+                return f"power({go(base)}, {go(exponent)})"
             case Root(j):
                 return f"root({go(j)})"
             case Let(_, forms):
