@@ -30,9 +30,10 @@ from .options import claimable, drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
 from .recording.commands import audit_command, diff_command, record_command
 from .render import box, latex
+from .serve import Message
 from .spec_file import load
 from .trials import detectability, mutants
-from .worker import Job, Message, list_target, run_jobs
+from .worker import Job, list_target, run_jobs
 
 VERDICTS = {
     "conforms": "[green]conforms[/]",

@@ -15,7 +15,8 @@ from typing import Any
 
 from .errors import RequestError
 from .implementation import one_line
-from .worker import Job, Message, run_jobs
+from .serve import Message
+from .worker import Job, run_jobs
 
 RETRIES = 3  # times that a job is run again because the worker that had it was lost
 

@@ -162,6 +162,7 @@ LIBRARIES: Mapping[str, Library] = {
     "torch.distributed.fsdp": Library(
         "optconform.impls.adapters.torch_distributed", "torch.distributed.fsdp"
     ),
+    "cuda": Library("optconform.impls.adapters.cuda_optim", "optconform.impls.cuda"),
     "optax": Library("optconform.impls.adapters.optax_optim", "optax", ("optax",), "optax"),
     "jax": Library(
         "optconform.impls.adapters.jax_optim", "jax.example_libraries.optimizers", ("jax",), "jax"

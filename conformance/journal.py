@@ -14,7 +14,8 @@ from typing import Any
 from . import __version__
 from .errors import RequestError
 from .record import plain
-from .worker import Job, Message
+from .serve import Message
+from .worker import Job
 
 SCHEMA = "optconform/journal/1"
 

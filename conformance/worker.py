@@ -11,28 +11,24 @@ import functools
 import json
 import math
 import multiprocessing
-import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Connection
 from typing import Any
 
 from .counts import Counts
 from .errors import RequestError
 from .memory import installed, resident
+from .serve import Message, serve
 
 START_TIMEOUT = 300.0  # seconds until a process has imported the framework and the target
 
 OWN_TIMEOUT = 900.0  # seconds that judging and explaining may take between two scenarios
 
 WATCH = 0.2  # seconds between two looks at a silent process's memory
-
-Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +275,7 @@ class _Process:
     def __init__(self) -> None:
         context = _context()
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -323,102 +319,3 @@ def _how(exit_code: int | None) -> str:
         except ValueError:
             return f"signal {-exit_code}"
     return f"exit status {exit_code}"
-
-
-# ---- inside the worker -----------------------------------------------------------------------
-
-
-def _serve(pipe: Connection) -> None:
-    """Answer requests until the parent hangs up.  Whatever the subject prints goes nowhere."""
-    silence = os.open(os.devnull, os.O_RDWR)
-    os.dup2(silence, 0)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def emit(message: Message) -> None:
-        pipe.send_bytes(json.dumps(message, allow_nan=False).encode())
-
-    while True:
-        try:
-            request = json.loads(pipe.recv_bytes())
-        except (EOFError, OSError):
-            return
-        try:
-            emit(_answer(request, emit))
-        except RequestError as e:
-            emit({"event": "refused", "message": str(e)})
-        except Exception as e:  # the judge's own fault, and told as such
-            from .implementation import one_line
-
-            emit({"event": "failed", "message": f"itself failed: {one_line(e)}"})
-
-
-def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
-    from .contracts.bench import Bench
-    from .contracts.phase import script_of
-    from .examine import Examination, Settings
-    from .implementation import resolve, world
-    from .investigate import investigate
-    from .oracle.scalars import Profile
-    from .record import plain
-    from .signature import defaults_of, distinct
-    from .spec_file import load
-
-    found = resolve(
-        request["target"],
-        request["spec"] if request["do"] in ("list", "defaults") else request["spec_option"],
-    )
-    _one_thread()
-    if request["do"] == "list":
-        return {
-            "event": "listed",
-            "implementations": [
-                {
-                    "implementation": i.name,
-                    "library": i.library,
-                    "version": i.version,
-                    "spec": i.spec,
-                    "variant": dict(i.variant),
-                    "slow": i.slow,
-                    "world": world(i),
-                }
-                for i in found
-            ],
-        }
-    if request["do"] == "defaults":
-        rows = [defaults_of(i, load(i.spec)) for i in found]
-        return {"event": "defaults", "rows": plain(distinct([r for r in rows if r is not None]))}
-    implementation = next((i for i in found if i.name == request["implementation"]), None)
-    if implementation is None:
-        raise RequestError(f"{request['target']} has no {request['implementation']} any more")
-    spec = load(request["spec"])
-    if request["do"] == "repro":
-        fixed = {**implementation.fixed(spec), **request["settings"]["hyper"]}
-        bench = Bench(implementation, spec, {}, Profile(), request["dtype"], fixed, emit)
-        return {
-            "event": "repro",
-            "script": script_of(bench, request["check"], request["scenario"]),
-        }
-    if request["do"] == "identify":
-        answer = investigate(
-            implementation, spec, Settings(**request["settings"]), lambda m: emit(plain(m))
-        )
-        return {"event": "identified", "answer": plain(answer)}
-    examination = Examination(
-        implementation,
-        spec,
-        request["variant"],
-        request["dtype"],
-        Settings(**request["settings"]),
-        lambda m: emit(plain(m)),
-    )
-    return {"event": "result", "result": plain(examination.result())}
-
-
-def _one_thread() -> None:
-    """Judged tensors are small, and processes run side by side: one thread each is fastest."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)

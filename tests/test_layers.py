@@ -44,6 +44,13 @@ LAYERS = (
     ("implementation", "strategies", "recording.traits"),
     ("decay", "signature", "recording.corpus", "recording.played"),
     ("interpreter", "recording.make"),
+    ("impls.cuda.body",),
+    ("impls.cuda.emit", "impls.cuda.cache", "impls.cuda.nvrtc"),
+    ("impls.cuda.evaluate", "impls.cuda.host", "impls.cuda.device"),
+    ("impls.cuda.plan",),
+    ("impls.cuda.optimizer",),
+    ("impls.cuda.classes",),
+    ("impls.cuda",),
     ("mutants", "equivalence", "comparison.march"),
     ("comparison.coincide", "comparison.lively"),
     ("contracts", "contracts.contract"),
@@ -62,7 +69,7 @@ LAYERS = (
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim",),
-    ("impls.adapters.torch_declared", "impls.adapters.torch_ranks"),
+    ("impls.adapters.torch_declared", "impls.adapters.torch_ranks", "impls.adapters.cuda_optim"),
     ("impls.adapters.torch_libraries", "impls.adapters.torch_distributed"),
     ("lockstep", "recording.worker"),
     ("lattice",),
@@ -86,6 +93,7 @@ LAYERS = (
     ("reports.plots", "reports.comparison_text"),
     ("reports.comparison_html", "reports.difference"),
     ("reports",),
+    ("serve",),
     ("worker",),
     ("options", "cells", "journal", "cluster"),
     (
@@ -101,6 +109,7 @@ LAYERS = (
 )
 
 ADAPTERS = (
+    "cuda_optim",
     "jax_optim",
     "keras_optim",
     "mlx_optim",
@@ -120,6 +129,7 @@ UPWARD = {
     )
     for adapter in ADAPTERS
 } | {
+    ("implementation", "impls.cuda"): "what stands before the colon of a target: a name",
     ("impls.adapters.torch_repro", "impls.adapters.torch_optim"): (
         "an annotation: imported under TYPE_CHECKING, never when the program runs"
     ),
@@ -202,7 +212,7 @@ def test_the_reader_of_imports_sees_them() -> None:
     assert "oracle.bound" in IMPORTS["oracle.judge"]  # from .bound
     assert "expr" in IMPORTS["oracle.bound"]  # from ..expr
     assert "expr" in IMPORTS["lockstep"]  # from . import expr
-    assert "examine" in IMPORTS["worker"]  # inside a function
+    assert "examine" in IMPORTS["serve"]  # inside a function
     assert "reports" in IMPORTS["cli"]  # another folder, inside a function
     assert "impls.reference" in IMPORTS["impls.adapters.torch_optim"]  # absolute
     assert "" in IMPORTS["record"]  # from . import __version__

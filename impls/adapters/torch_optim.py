@@ -319,5 +319,5 @@ def flat(x: torch.Tensor) -> Floats:
     x = x.detach()
     if x.is_complex():
         x = torch.view_as_real(x)
-    out: Floats = x.to_dense().to(torch.float64, copy=True).reshape(-1).numpy()
+    out: Floats = x.to_dense().to("cpu", torch.float64, copy=True).reshape(-1).numpy()
     return out
