@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    := out
 
-SOURCES := $(shell find conformance impls specs reports -name '*.py' -o -name '*.toml' -o -path '*/templates/*')
+SOURCES := $(shell find conformance impls specs reports -name '*.py' -o -name '*.toml' -o -name '*.h' -o -path '*/templates/*')
 
 .PHONY: report test lint types bench soundness power publish gpu dev clean
 
