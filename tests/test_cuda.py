@@ -435,10 +435,11 @@ def test_a_sparse_gradient_is_refused_whole() -> None:
 # ---- mixed precision and graphs --------------------------------------------------------------
 
 
-def test_amp_unscales_and_skips() -> None:
+@pytest.mark.parametrize("capturable", [False, True])
+def test_amp_unscales_and_skips(capturable: bool) -> None:
     """Gradients times a power of two act as they are; an infinity skips the step and its count."""
     p, q = tensors(), tensors()
-    scaled, plain = make("AdamW", p), make("AdamW", q)
+    scaled, plain = make("AdamW", p, capturable=capturable), make("AdamW", q)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     for t in range(1, 5):
         for k, (a, b) in enumerate(zip(p, q, strict=True)):

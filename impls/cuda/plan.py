@@ -240,8 +240,12 @@ class Launch:
                 self.rows["t"][r] = t
             if not self.by_value:
                 self.args["rows"], self._rows_owner = self.program.place(self.rows)
-        self.args["grad_scale"] = 0 if grad_scale is None else grad_scale.data_ptr()
-        self.args["found_inf"] = 0 if found_inf is None else found_inf.data_ptr()
+        scale, inf = (
+            None if x is None else x.to(self.key.device, torch.float32)
+            for x in (grad_scale, found_inf)
+        )
+        self.args["grad_scale"] = 0 if scale is None else scale.data_ptr()
+        self.args["found_inf"] = 0 if inf is None else inf.data_ptr()
         self.program.step(self.args)
         for i, k, copy in self.staged:
             name = self.kernel.body.arrays[k]
