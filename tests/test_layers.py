@@ -59,7 +59,7 @@ LAYERS = (
     ),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
-    ("impls.adapters.torch_optim",),
+    ("impls.adapters.torch_optim", "recording.inspected"),
     ("lockstep", "recording.worker"),
     ("identify", "explain", "minimise", "comparison.separate"),
     ("comparison.trajectories",),
