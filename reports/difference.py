@@ -13,6 +13,7 @@ from optconform.reports.view import Json
 SHORT = {
     "not run": "not run",
     "bit-equal": "same bits",
+    "unsteady": "unsteady",
     "within the bounds": "within bounds",
     "diverging": "diverging",
     "unjudged": "other values",

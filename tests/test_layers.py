@@ -68,7 +68,7 @@ LAYERS = (
     ),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
-    ("impls.adapters.torch_optim",),
+    ("impls.adapters.torch_optim", "recording.inspected"),
     ("impls.adapters.torch_declared", "impls.adapters.torch_ranks", "impls.adapters.cuda_optim"),
     ("impls.adapters.torch_libraries", "impls.adapters.torch_distributed"),
     ("lockstep", "recording.worker"),

@@ -31,12 +31,13 @@ from .traits import telling
 SCHEMA = "optconform/diff/1"
 
 EQUAL, WITHIN, DIVERGING, UNJUDGED = "bit-equal", "within the bounds", "diverging", "unjudged"
-NOT_RUN = "not run"
+NOT_RUN, UNSTEADY = "not run", "unsteady"
 LEVELS = {
     EQUAL: "every tensor has the same bits",
     WITHIN: "other bits, and both are roundings of the same equations",
     DIVERGING: "the equations, or the precision they are computed in, are others",
     UNJUDGED: "other values, and no spec describes the optimizer",
+    UNSTEADY: "no two runs of one release are alike, so nothing can be told",
     NOT_RUN: "there is no scenario that ran on both sides",
 }
 
@@ -167,6 +168,11 @@ def _implementation(
     ]
     one_spec = a["spec"] == b["spec"]
     row["dtypes"] = [_cell(old[d], new[d], one_spec=one_spec) for d in old if d in new]
+    if not (a.get("steady", True) and b.get("steady", True)):
+        for cell in row["dtypes"]:
+            if cell["differing"]:
+                cell |= {"level": UNSTEADY, "mark": SAME}
+                cell["summary"] = "a rerun of the same release differs as well"
     return row
 
 
@@ -301,8 +307,7 @@ def _unjudged(old: Track, new: Track, pairs: Sequence[Pair]) -> Row:
     if np.isinf(most):
         in_others = "are finite on one side alone here and there"
     how = f"parameters {in_plain} in the plain run at the defaults"
-    how += f"; in others they {in_others}" if most else ""
-    how = how if plain or most else "only the state differs"
+    how += f"; in others they {in_others}" if most else "" if plain else "; only the state differs"
     return {"level": UNJUDGED, "mark": CHANGED, "summary": how}
 
 
@@ -388,7 +393,10 @@ def _why(a: Follows, b: Follows, traces: Sequence[Sequence[Trace]], spec: Spec) 
         if found:
             said += f": step {found['step']}, {found['tensor']} off by {found['ratio']:.3g} bounds"
     elif dict(spec.variant(a.variant)) == dict(spec.variant(b.variant)):
-        said = f"was {_precision(a)}; now {_precision(b)}"
+        was, now = (
+            profile_in_words(f.profile) or "computed in the usual precision" for f in (a, b)
+        )
+        said = f"was {was}; now {now}"
     else:
         said = f"followed {_axes(a, spec, b)}, follows {_axes(b, spec, a)}"
     return {"summary": said, **found}
@@ -402,10 +410,6 @@ def _axes(f: Follows, spec: Spec, other: Follows | None = None) -> str:
     theirs = {**usual, **(other.variant or {})} if other else usual
     parts = [f"{a} = {v}" for a, v in mine.items() if v != theirs[a]]
     return ", ".join(parts) or f"the equations of {spec.name}"
-
-
-def _precision(f: Follows) -> str:
-    return profile_in_words(f.profile) or "computed in the usual precision"
 
 
 def _first(traces: Sequence[Trace], spec: Spec, by: Follows) -> tuple[Diagnosis, Trace] | None:

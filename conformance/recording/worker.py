@@ -7,14 +7,13 @@ names.
 
 import importlib
 import importlib.metadata
-import inspect
 import json
 import os
 import platform
+import random
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,6 @@ from ..implementation import (
 )
 from ..scenario import (
     AddGroup,
-    Group,
-    Param,
-    Recipe,
     Reload,
     Scenario,
     SetHyper,
@@ -44,8 +40,9 @@ from ..scenario import (
     from_json,
     gradient,
 )
-from ..spec import Spec, Value
+from ..spec import Spec
 from ..spec_file import bundled, load
+from .inspected import own_defaults, refusals, signature, states, there
 from .tape import Floats, packed
 
 ANY = str(Path(__file__).parent / "any.toml")
@@ -76,7 +73,7 @@ def _answer(request: Message) -> Message:
     if torch is not None:
         torch.set_num_threads(1)
     if request["do"] == "list":
-        listed = [{**_listed(i, s), "which": k} for k, (i, s) in enumerate(found) if _there(i)]
+        listed = [{**_listed(i, s), "which": k} for k, (i, s) in enumerate(found) if there(i)]
         return {"environment": environment(), "implementations": listed}
     implementation, spec_name = found[request["which"]]
     spec = load(spec_name)
@@ -93,6 +90,7 @@ def _answer(request: Message) -> Message:
             "signature": signature(implementation),
             "states": states(implementation, spec, scenarios[0]),
             "refusals": refusals(implementation, spec, scenarios[0].dtype),
+            "steady": _same(*(played(implementation, scenarios[0], spec)[1] for _ in range(2))),
         }
     return {"runs": runs, "about": about}
 
@@ -196,71 +194,8 @@ def _listed(i: Implementation, spec_name: str) -> Message:
         "clock": "optimizer" if shares_clock(i) else "parameter",
         "world": world(i),
         "slow": i.slow,
-        "own": _own(i, spec),
+        "own": own_defaults(i, spec),
     }
-
-
-def _there(i: Implementation) -> bool:
-    """Whether this release of the library has it; of those that choose a backend when they are
-    imported, the runs will say."""
-    return not hasattr(i, "entry") or bool(world(i)) or _callable(i) is not None
-
-
-def _callable(i: Implementation) -> Any:
-    """What a user calls, where that can be told."""
-    if hasattr(i, "subject"):
-        return i.subject
-    if hasattr(i, "entry"):
-        from ..impls.adapters.driven import named
-
-        try:
-            return named(i.entry.make)
-        except AttributeError:  # another release
-            return None
-    return None
-
-
-def signature(i: Implementation) -> dict[str, str | None]:
-    """Its options and their defaults, as source; None for one that must be given."""
-    try:
-        found = inspect.signature(_callable(i)).parameters
-    except (TypeError, ValueError):
-        return {}
-    return {
-        ("*" * (p.kind is p.VAR_POSITIONAL) + "**" * (p.kind is p.VAR_KEYWORD)) + n: None
-        if p.default is p.empty
-        else _text(p.default)
-        for n, p in found.items()
-        if n != "self"
-    }
-
-
-def _text(x: Any) -> str:
-    """A default as source; addresses tell nothing."""
-    if isinstance(x, type) or callable(x):
-        return str(getattr(x, "__qualname__", type(x).__name__))
-    try:
-        text = repr(x)
-    except Exception:
-        text = f"<{type(x).__name__}>"
-    return re.sub(r" at 0x[0-9a-f]+", "", text)[:200]
-
-
-def _own(i: Implementation, spec: Spec) -> dict[str, Value]:
-    """The defaults of the classic hyperparameters, for an optimizer that no spec describes."""
-    found: dict[str, Value] = {}
-    try:
-        options = inspect.signature(_callable(i)).parameters
-    except (TypeError, ValueError):
-        return found
-    for name, p in options.items():
-        if name == "betas" and isinstance(p.default, tuple) and len(p.default) == 2:
-            found |= dict(zip(("beta1", "beta2"), map(float, p.default), strict=True))
-        elif name in spec.hypers and p.default is p.empty:
-            found[name] = spec.defaults[name]
-        elif name in spec.hypers and isinstance(p.default, int | float):
-            found[name] = p.default if isinstance(p.default, bool) else float(p.default)
-    return {n: v for n, v in found.items() if n in spec.hypers}
 
 
 # ---- one run ---------------------------------------------------------------------------------
@@ -300,6 +235,7 @@ def played(
     """A run and its tensors, up to where the subject raised, if it did."""
     shapes = [[p.size for p in g.params] for g in scenario.groups]
     status, tape = "done", None
+    _seed()
     try:
         session = implementation.start(scenario, spec)
         tape = _Tape(session, shapes)
@@ -315,6 +251,19 @@ def played(
         status = f"raised {one_line(e)}"
     run = {"status": status[:300], "names": tape.names if tape else []}
     return run, tape.arrays() if tape else {}
+
+
+def _seed() -> None:
+    """What is drawn at random is drawn alike in every run."""
+    random.seed(0)
+    np.random.seed(0)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
+
+
+def _same(a: dict[str, Floats], b: dict[str, Floats]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[n], b[n], equal_nan=True) for n in a)
 
 
 def _events(session: Any, scenario: Scenario, shapes: list[list[int]]) -> Iterator[bool]:
@@ -346,74 +295,6 @@ def _events(session: Any, scenario: Scenario, shapes: list[list[int]]) -> Iterat
                 )
                 step += 1
         yield True
-
-
-# ---- what else can be seen -------------------------------------------------------------------
-
-
-def states(implementation: Implementation, spec: Spec, scenario: Scenario) -> dict[str, str]:
-    """The names of the state after one step, as the library has them, and what each is."""
-    first = replace(scenario, events=(Step(),))
-    try:
-        session: Any = implementation.start(first, spec)
-        for _ in _events(session, first, [[p.size for p in g.params] for g in first.groups]):
-            pass
-        return {str(name): kind for name, kind in sorted(_raw_names(session))}
-    except Exception:  # the run itself tells what it raised
-        return {}
-
-
-def _raw_names(session: Any) -> Iterator[tuple[str, str]]:
-    optimizer = getattr(session, "optimizer", None)
-    if optimizer is not None and hasattr(optimizer, "state"):
-        for held in optimizer.state.values():
-            if isinstance(held, dict):
-                yield from ((str(n), _kind(x)) for n, x in held.items())
-    elif hasattr(session, "driver"):
-        for some in session.driver.state():
-            for held in some:
-                yield from ((str(n), "tensor") for n in held)
-
-
-def _kind(x: Any) -> str:
-    if not hasattr(x, "dim"):
-        return type(x).__name__
-    return "tensor" if x.dim() else "tensor of one number"
-
-
-def refusals(implementation: Implementation, spec: Spec, dtype: str) -> dict[str, str]:
-    """What it says to values outside of each domain: the exception's name, or accepted."""
-    fixed = implementation.fixed(spec)
-    plain = Param((3,), Recipe("ones"), Recipe("normal"))
-    found: dict[str, str] = {}
-    own = _own(implementation, spec)
-    usual = own if spec.name == "any" else {**spec.defaults, **fixed}
-    try:
-        valid = Group(usual, (plain,))
-        implementation.start(Scenario(spec.name, dtype, (valid,), (Step(),)), spec)
-    except Exception:  # the runs will say why
-        return found
-    for name, hyper in spec.hypers.items():
-        if hyper.domain is None or name in fixed or name not in usual:
-            continue
-        for value in _outside(hyper.domain):
-            setting = {**usual, name: value}
-            scenario = Scenario(spec.name, dtype, (Group(setting, (plain,)),), (Step(),))
-            try:
-                implementation.start(scenario, spec)
-                said = "accepted"
-            except Unsupported:
-                continue
-            except (Exception, SystemExit) as e:
-                said = type(e).__name__
-            found[f"{name} = {value:g}"] = said
-    return found
-
-
-def _outside(domain: Any) -> list[float]:
-    """Values next to the ends of a domain, and NaN."""
-    ends = [domain.low - 1.0, domain.high if domain.high not in domain else domain.high + 1.0]
-    return [v for v in ends if np.isfinite(v)] + [float("nan")]
 
 
 if __name__ == "__main__":
