@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from . import __version__
+from . import __version__, known
+from .adopting import conformed, known_command, mark, with_known
+from .cluster import run_on_cluster
 from .comparing import compare
 from .errors import RequestError
 from .formats import FORMATS, format_named
 from .identifying import identify
+from .journal import Journal
 from .listing import listing
 from .options import claimable, drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
+from .recording.commands import audit_command, diff_command, record_command
 from .render import box, latex
 from .reporting import report
+from .serve import Message
 from .spec_file import load
 from .trials import detectability, mutants
-from .worker import Job, Message, list_target, run_jobs
+from .worker import Job, list_target, run_jobs
 
 VERDICTS = {
     "conforms": "[green]conforms[/]",
@@ -90,9 +96,18 @@ def _fail(message: str) -> None:
 )
 @drawing
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; default one a core.")
+@click.option("--cluster", metavar="ADDRESS", help="Judge on the workers of this dask scheduler.")
+@click.option(
+    "--memory",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="GiB a process may take; default three quarters of the machine's, shared by all.",
+)
 @click.option("--json", "json_path", help="Write the record to this file.")
 @click.option("--html", "html_path", help="Write the report to this file.")
 @click.option("--markdown", "markdown_path", help="Write a summary to this file.")
+@click.option("--known", "known_path", help="A TOML file of known divergences.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run that had this --json.")
 def check(
     targets: tuple[str, ...],
     spec_option: str | None,
@@ -104,9 +119,13 @@ def check(
     seed: int,
     timeout: float,
     jobs: int | None,
+    cluster: str | None,
+    memory: float | None,
     json_path: str | None,
     html_path: str | None,
     markdown_path: str | None,
+    known_path: str | None,
+    resume: bool,
 ) -> int:
     """Judge implementations by the equations they claim.
 
@@ -114,9 +133,12 @@ def check(
     (path/to/file.py:Class).
     """
     outputs = [output_file(p) for p in (json_path, html_path, markdown_path)]
+    if resume and outputs[0] is None:
+        raise RequestError("--resume needs the --json of the run that was interrupted")
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
     claimed = parse_variant(variants)
     fixed = parse_hyper(hypers)
+    divergences = known.read(Path(known_path)) if known_path is not None else ()
     settings = {
         "examples": examples, "steps": steps, "seed": seed, "hyper": fixed, "dtypes": wanted,
     }  # fmt: skip
@@ -148,7 +170,17 @@ def check(
                 for dtype in wanted
             ]
     begin = time.monotonic()
-    results = _run(todo, processes, timeout)
+    todo, entries = with_known(todo, divergences)
+    where = (
+        partial(run_on_cluster, address=cluster)
+        if cluster is not None
+        else (partial(run_jobs, processes=processes))
+    )
+    judge = partial(where, timeout=timeout, memory=memory)
+    journal = Journal(outputs[0], todo, resume=resume) if outputs[0] is not None else None
+    results = [
+        known.settle(r, some) for r, some in zip(_run(todo, judge, journal), entries, strict=True)
+    ]
     made = record(
         results,
         {
@@ -163,14 +195,20 @@ def check(
     )
     _tell(made)
     _write(made, outputs)
-    verdicts = {r["verdict"] for r in results}
-    return 0 if verdicts <= {"conforms", "unsupported"} and "conforms" in verdicts else 1
+    if journal is not None:
+        journal.done()
+    return 0 if conformed(results) else 1
 
 
-def _run(todo: Sequence[Job], processes: int, timeout: float) -> list[Message]:
-    """The results, in the order of the jobs."""
-    found: dict[int, Message] = {}
+def _run(
+    todo: Sequence[Job],
+    judge: Callable[..., Iterator[tuple[Job, Message]]],
+    journal: Journal | None,
+) -> list[Message]:
+    """The results, in the order of the jobs; those in the journal are there already."""
+    found: dict[int, Message] = dict(journal.found) if journal is not None else {}
     place = {id(job): k for k, job in enumerate(todo)}
+    rest = [job for k, job in enumerate(todo) if k not in found]
     console = Console(stderr=True)
     running: dict[str, int] = {}
     with Progress(
@@ -183,7 +221,7 @@ def _run(todo: Sequence[Job], processes: int, timeout: float) -> list[Message]:
         transient=True,
         disable=not console.is_terminal,
     ) as bar:
-        task = bar.add_task("judging", total=len(todo), checks=0, findings=0)
+        task = bar.add_task("judging", total=len(rest), checks=0, findings=0)
 
         def progress(job: Job, message: Message) -> None:
             if message["event"] == "progress":
@@ -191,8 +229,10 @@ def _run(todo: Sequence[Job], processes: int, timeout: float) -> list[Message]:
                 bar.update(task, checks=sum(running.values()))
 
         findings = 0
-        for job, result in run_jobs(todo, processes=processes, timeout=timeout, progress=progress):
+        for job, result in judge(rest, progress=progress):
             found[place[id(job)]] = result
+            if journal is not None:
+                journal.add(place[id(job)], result)
             findings += len(result["findings"])
             name = f"{job.implementation} {job.dtype}"
             running[name] = result["checks"].get("total", 0)
@@ -226,7 +266,7 @@ def _tell(made: Mapping[str, Any]) -> None:
     # what differs between dtypes in its numbers alone is told once
     shown: dict[tuple[str, str, str], tuple[str, dict[str, None]]] = {}
     for r in made["results"]:
-        told = [(f["kind"], f["summary"]) for f in r["findings"]]
+        told = [(f["kind"], f["summary"] + mark(f)) for f in r["findings"]]
         if r["message"] and not told:
             told = [(r["verdict"], r["message"])]
         for kind, summary in told:
@@ -283,6 +323,10 @@ def show(spec: str, variants: tuple[str, ...], as_latex: bool) -> None:
 cli.add_command(listing)
 cli.add_command(compare)
 cli.add_command(identify)
+cli.add_command(known_command)
+cli.add_command(record_command)
+cli.add_command(diff_command)
+cli.add_command(audit_command)
 cli.add_command(mutants)
 cli.add_command(report)
 cli.add_command(detectability)

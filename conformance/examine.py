@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from . import surroundings
 from .contracts.bench import Bench
 from .contracts.phase import hold_to_contracts, place
 from .contracts.relations import RELATIONS
+from .counts import Counts
 from .coverage import Separation, regimes
 from .decay import AXIS, applied_decay
 from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
 from .identify import UNEXPLAINED, Identification, own_profiles
-from .implementation import Implementation, Unsupported, lacks, one_line
+from .implementation import Implementation, Unsupported, documented, lacks, one_line
 from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
 from .oracle.scalars import PROFILES, Profile
-from .scenario import Group, Param, Recipe, Scenario, Step, to_json, with_company
+from .scenario import Group, Param, Recipe, Scenario, Step, from_json, to_json, with_company
 from .spec import Spec, Value
 from .strategies import drawn
 
@@ -38,6 +40,7 @@ NUMERIC = {
     "none-gradient": "a parameter without a gradient, and its state, stay as they are",
     "gradient-untouched": "the step leaves the gradients as they were",
     "reload": "a state dict that is saved and loaded gives parameters and state back",
+    "surroundings": "a step leaves the process as it was: default dtype, threads, flush-to-zero",
     "run": "the subject neither raises nor hangs nor ends its process",
 }
 
@@ -48,43 +51,16 @@ CHECKS = NUMERIC | {r.name: r.sentence for r in RELATIONS} | SENTENCES
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How much is drawn.  ``hyper`` fixes hyperparameters by their name in the spec; ``dtypes`` are
-    all that are requested: what does not depend on the dtype is tried in one of them."""
+    all that are requested: what does not depend on the dtype is tried in one of them.  ``replay``
+    are scenarios, in JSON, that are looked at before any that is drawn; the result's ``replayed``
+    says what was amiss in each."""
 
     examples: int = 60
     steps: int = 8
     seed: int = 0
     hyper: Mapping[str, Value] = field(default_factory=dict)
     dtypes: Sequence[str] = ()
-
-
-@dataclass
-class _Counts:
-    total: int = 0
-    failed: int = 0
-    undecided: int = 0
-    vacuous: int = 0
-    max_ratio: float = 0.0
-    by_step: list[float] = field(default_factory=list)
-
-    def add(self, judgement: Any, steps: Sequence[int]) -> None:
-        """``steps`` has the step in its scenario, from 0, of each row."""
-        self.total += judgement.failed.size
-        self.failed += int(judgement.failed.sum())
-        self.undecided += int(judgement.outcome.undecided.sum())
-        self.vacuous += int(judgement.vacuous.sum())
-        self.max_ratio = max(self.max_ratio, float(judgement.ratio.max(initial=0.0)))
-        self.by_step += [0.0] * (max(steps, default=-1) + 1 - len(self.by_step))
-        for step, row in zip(steps, judgement.ratio, strict=True):
-            self.by_step[step] = max(self.by_step[step], float(row.max(initial=0.0)))
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "total": self.total,
-            "failed": self.failed,
-            "undecided": self.undecided,
-            "vacuous": self.vacuous,
-            "max_ratio": self.max_ratio,
-        }
+    replay: Sequence[Mapping[str, Any]] = ()
 
 
 class Examination:
@@ -103,11 +79,14 @@ class Examination:
         self.claimed = spec.variant(claimed)
         self.settings, self.emit = settings, emit
         self.fixed = {**implementation.fixed(spec), **settings.hyper}
+        self.replay = [from_json(s) for s in settings.replay]
         self.profile = Profile()
+        self.around = surroundings.look()
+        self.left: dict[str, dict[str, Any]] = {}
         self._clear()
 
     def _clear(self) -> None:
-        self.counts: dict[str, _Counts] = {}
+        self.counts: dict[str, Counts] = {}
         self.regimes: dict[str, int] = {}
         self.separation = Separation(self.spec, self.claimed)
         self.scenarios = self.steps = 0
@@ -120,11 +99,18 @@ class Examination:
         self.passing: list[Trace] = []
         self.contracts: dict[str, str] = {}
         self.breaches: list[dict[str, Any]] = []
+        self.replayed: list[list[str]] = []
 
     # ---- drawing -----------------------------------------------------------------------------
 
     def result(self) -> dict[str, Any]:
         """Run everything and give the result as it stands in the record."""
+        try:
+            return self._examined()
+        finally:
+            surroundings.give_back(self.around)
+
+    def _examined(self) -> dict[str, Any]:
         begin = time.perf_counter()
         if self.dtype == "float64" and not EXTENDED:
             return self._result(
@@ -161,7 +147,7 @@ class Examination:
             whole = UNEXPLAINED
 
         def result() -> dict[str, Any]:
-            every = [*findings, *self.breaches]
+            every = [*findings, *self.left.values(), *self.breaches]
             return self._result(self._verdict(answers), begin, findings=every, answer=whole)
 
         if refusal is None:
@@ -206,6 +192,8 @@ class Examination:
             trace = run(self.implementation, plain, self.spec)
         except Unsupported as e:
             return one_line(e)
+        finally:
+            self._left(plain)
         return one_line(trace.crash) if trace.crash is not None else None
 
     def _contracts(self, answer: Identification | None) -> None:
@@ -235,6 +223,7 @@ class Examination:
 
     def _draw(self) -> None:
         slow = self.implementation.slow
+        self.replayed = [sorted(self._look(scenario)) for scenario in self.replay]
         for scenario in drawn(
             self.spec,
             dtype=self.dtype,
@@ -248,12 +237,18 @@ class Examination:
         ):
             self._look(scenario)
 
-    def _look(self, scenario: Scenario) -> None:
+    def _look(self, scenario: Scenario) -> set[str]:
+        """Run and judge a scenario; what is amiss in it: tensors, contracts, ``run``."""
         self.emit({"event": "scenario", "scenario": to_json(scenario)})
         try:
             trace = run(self.implementation, scenario, self.spec)
         except Unsupported:
-            return
+            return set()
+        finally:
+            left = self._left(scenario)
+        amiss = {"surroundings"} if left else set[str]()
+        if left:  # what was read while they were others may not be what is there
+            trace.broken.clear()
         self.scenarios += 1
         self.steps += scenario.steps
         judged = self._judge(trace)
@@ -261,7 +256,7 @@ class Examination:
         for part in judged:
             for name, judgement in part.outputs.items():
                 label = "param" if name == "p" else self._label(part, name)
-                counts = self.counts.setdefault(label, _Counts())
+                counts = self.counts.setdefault(label, Counts())
                 counts.add(judgement, part.block.place.steps)
             start, observed = part.block.steps.start["p"], part.block.steps.observed["p"]
             self.moved |= bool((start != observed).any())
@@ -273,8 +268,10 @@ class Examination:
             count = known[3] + 1 if known else 1
             first = known[:3] if known else (scenario, trace.crash, trace.crash_step)
             self.crashes[kind] = (*first, count)
+            amiss.add("run")
         for check, *where in trace.broken:
             self.broken.setdefault(check, (scenario, (where[0], where[1], where[2])))
+            amiss.add(check)
         self.separation.look(trace, self.profile, follows=not failing(judged))
         if failing(judged):
             for d in diagnoses(trace, self.spec, self.claimed, self.profile, judged):
@@ -283,9 +280,24 @@ class Examination:
                 first_seen = self.failures.get(key, (scenario, focus, 0))
                 self.failures[key] = (*first_seen[:2], first_seen[2] + 1)
                 self._keep(key, trace, judged)
+                amiss.add(d.tensor)
         elif len(self.passing) < 2:
             self.passing.append(trace)
         self.emit({"event": "progress", "counts": self._checks()})
+        return amiss
+
+    def _left(self, scenario: Scenario) -> str:
+        """What a run has changed for the whole process, which is set back; told once."""
+        sentence = surroundings.give_back(self.around)
+        if sentence and sentence not in self.left:
+            self.left[sentence] = {
+                "kind": "contract",
+                "check": "surroundings",
+                "summary": sentence,
+                "scenario": to_json(scenario),
+                "repro": self.implementation.repro(scenario, self.spec),
+            }
+        return sentence
 
     def _keep(self, key: Key, trace: Trace, judged: list[Judged]) -> None:
         """Keep a failing trace for identification; the purer, the better it explains its class."""
@@ -306,21 +318,15 @@ class Examination:
         return next(s.torch_name for s in part.program.states if s.name == name)
 
     def _checks(self) -> dict[str, Any]:
-        total = _Counts()
+        total = Counts()
         for c in self.counts.values():
-            total.total += c.total
-            total.failed += c.failed
-            total.undecided += c.undecided
-            total.vacuous += c.vacuous
-            total.max_ratio = max(total.max_ratio, c.max_ratio)
+            total.join(c)
         return {
             **total.as_dict(),
             "passed": total.total - total.failed - total.undecided,
             "scenarios": self.scenarios,
             "steps": self.steps,
-            "tensors": {
-                n: {**c.as_dict(), "ratio_by_step": c.by_step} for n, c in self.counts.items()
-            },
+            "tensors": {n: c.as_dict() for n, c in self.counts.items()},
             "contracts": self.contracts,
         }
 
@@ -346,7 +352,7 @@ class Examination:
             return "diverges"
         if self.crashes:
             return "error"
-        if self.broken or self.breaches:
+        if self.broken or self.breaches or self.left:
             return "diverges"
         if answers:
             return "variant"
@@ -375,6 +381,7 @@ class Examination:
         return {
             **describe(self.implementation, self.spec, self.dtype),
             "claimed": dict(self.claimed),
+            "documented": documented(self.implementation),
             "variant": variant,
             "profile": (answer.profile if answer else self.profile).as_dict(),
             "decay": applied_decay(
@@ -393,6 +400,7 @@ class Examination:
             "neighbours": self.separation.as_dict(),
             "seconds": round(time.perf_counter() - begin, 3),
             "findings": findings or [],
+            **({"replayed": self.replayed} if self.replay else {}),
         }
 
 

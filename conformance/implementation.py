@@ -120,6 +120,14 @@ def world(implementation: Implementation) -> str:
     return str(getattr(implementation, "world", ""))
 
 
+def documented(implementation: Implementation) -> dict[str, Any]:
+    """Its attributes ``link``, the page or source that the declared variant is taken from, and
+    ``silent``, the axes on which that page says nothing and the source was read."""
+    link = str(getattr(implementation, "link", ""))
+    silent = [str(axis) for axis in getattr(implementation, "silent", ())]
+    return {"link": link, "silent": silent} if link else {}
+
+
 # ---- targets ---------------------------------------------------------------------------------
 
 
@@ -154,6 +162,7 @@ LIBRARIES: Mapping[str, Library] = {
     "torch.distributed.fsdp": Library(
         "optconform.impls.adapters.torch_distributed", "torch.distributed.fsdp"
     ),
+    "cuda": Library("optconform.impls.adapters.cuda_optim", "optconform.impls.cuda"),
     "optax": Library("optconform.impls.adapters.optax_optim", "optax", ("optax",), "optax"),
     "jax": Library(
         "optconform.impls.adapters.jax_optim", "jax.example_libraries.optimizers", ("jax",), "jax"
@@ -215,7 +224,7 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
         return _on(path, [subject])
     adapter = importlib.import_module("optconform.impls.adapters.torch_optim")
     made: list[Implementation] = adapter.implementations(
-        subject, name=f"{label}:{name}", module=where, spec=spec or _guess(subject, name)
+        subject, name=f"{label}:{name}", module=where, spec=spec or guess_spec(subject, name)
     )
     return _on(path, made)
 
@@ -296,7 +305,7 @@ def _module(where: str, target: str) -> tuple[ModuleType, str]:
         raise RequestError(f"{where} fails on import: {one_line(e)}") from None
 
 
-def _guess(subject: Any, name: str) -> str:
+def guess_spec(subject: Any, name: str) -> str:
     """The spec a class follows by its name, or by that of a class it derives from."""
     names = [name.rpartition(".")[2], *(c.__name__ for c in getattr(subject, "__mro__", ()))]
     plain = [str(n).lower().replace("_", "") for n in names]

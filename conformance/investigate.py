@@ -60,11 +60,27 @@ def investigate(
     if found.variant is None:
         _, first = _faults(traces, spec, spec.variant(implementation.variant), Profile())
         words = f"no variant explains it; {first}" if first else "no variant explains all its runs"
+        words += _without_flags(ordinary, spec)
         return _answer(implementation, spec, found, [], words)
     others = remaining(found, spec, fixed, implementation.changeable(spec))
     left = f"{len(others)} other variants remain" if others else "unique"
     words = f"{left} after {len(traces)} runs{but}"
     return _answer(implementation, spec, found, others, words)
+
+
+def _without_flags(traces: Iterable[Trace], spec: Spec) -> str:
+    """What explains the runs in which every flag is off, in words."""
+    plain = [
+        t
+        for t in traces
+        if not any(h.is_flag and t.scenario.groups[0].hyper[n] for n, h in spec.hypers.items())
+    ]
+    found = identify(plain, spec) if plain else UNEXPLAINED
+    if found.variant is None:
+        return ""
+    flags = ", ".join(n for n, h in spec.hypers.items() if h.is_flag)
+    followed = ", ".join(f"{a} = {v}" for a, v in found.variant.items())
+    return f"; with {flags} off it follows {followed or 'the equations of the spec'}"
 
 
 def _scenarios(

@@ -11,8 +11,9 @@ from rich.table import Table
 from .errors import RequestError
 from .implementation import LIBRARIES
 from .options import output_file
-from .record import dumps, environment, write
+from .record import environment, write
 from .spec_file import bundled, load
+from .tables import by_lines
 from .worker import START_TIMEOUT, ask, list_target
 
 SCHEMA = "optconform/defaults/1"
@@ -79,8 +80,9 @@ def _defaults(targets: Sequence[str], json_path: str | None) -> None:
     # as wide as its longest line: it is to be read in a pager or a file, and not to be folded
     console = Console(highlight=False, width=400)
     for name in dict.fromkeys(r["spec"] for r in rows):
-        console.print(defaults_table(name, [r for r in rows if r["spec"] == name]), crop=False)
-        console.print()
+        with console.capture() as shown:
+            console.print(defaults_table(name, [r for r in rows if r["spec"] == name]), crop=False)
+        click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()) + "\n")
     if rows:
         versions = dict.fromkeys(f"{r['library']} {r['version']}".strip() for r in rows)
         click.echo("* differs from the spec's default   — cannot be chosen for a group")
@@ -88,7 +90,7 @@ def _defaults(targets: Sequence[str], json_path: str | None) -> None:
     for sentence in missing.values():
         click.echo(sentence)
     if output is not None:
-        write(output, dumps(found))
+        write(output, by_lines(found))
         click.echo(f"wrote {output}")
 
 

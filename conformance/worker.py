@@ -9,25 +9,26 @@ Messages are JSON over a pipe: nothing that the subject could forge is ever unpi
 import contextlib
 import functools
 import json
+import math
 import multiprocessing
-import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Connection
 from typing import Any
 
+from .counts import Counts
 from .errors import RequestError
+from .memory import installed, resident
+from .serve import Message, serve
 
 START_TIMEOUT = 300.0  # seconds until a process has imported the framework and the target
 
 OWN_TIMEOUT = 900.0  # seconds that judging and explaining may take between two scenarios
 
-Message = dict[str, Any]
+WATCH = 0.2  # seconds between two looks at a silent process's memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,13 @@ def run_jobs(
     *,
     processes: int,
     timeout: float,
+    memory: float | None = None,
     progress: Callable[[Job, Message], None] = lambda job, message: None,
 ) -> Iterator[tuple[Job, Message]]:
     """Judge ``jobs`` on ``processes`` processes; yields each job with its result as it is ready.
 
-    ``timeout`` is how many seconds a subject may stay silent, that is in one scenario.
+    ``timeout`` is how many seconds a subject may stay silent, that is in one scenario; ``memory``
+    how many GiB a process may take (by default three quarters of the machine's, shared by all).
     """
     waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     # the slowest first, so that nobody waits for them alone at the end
@@ -94,6 +97,7 @@ def run_jobs(
         waiting.put(job)
     done: queue.SimpleQueue[tuple[Job, Message] | BaseException] = queue.SimpleQueue()
     stopping = threading.Event()
+    limit = 2**30 * memory if memory is not None else 0.75 * installed() / max(processes, 1)
 
     def work() -> None:
         worker: _Process | None = None
@@ -110,7 +114,7 @@ def run_jobs(
                     worker.stop()  # what one target did to its process, no other shall see
                     worker = None
                 worker, place = worker or _Process(), here
-                result = _run_job(worker, job, timeout, progress)
+                result = _run_job(worker, job, timeout, limit, progress)
                 if result.pop("process_ended", False):
                     worker.stop()
                     worker = None
@@ -137,20 +141,27 @@ def run_jobs(
 
 
 def _run_job(
-    worker: "_Process", job: Job, timeout: float, progress: Callable[[Job, Message], None]
+    worker: "_Process",
+    job: Job,
+    timeout: float,
+    memory: float,
+    progress: Callable[[Job, Message], None],
 ) -> Message:
     begin = time.monotonic()
     worker.send({"do": "judge", **asdict(job)})
     seen = _Seen()
     running = False  # the subject is, and not the judge
     while True:
-        message = worker.receive(timeout if running else OWN_TIMEOUT)
+        message = worker.receive(timeout if running else OWN_TIMEOUT, memory)
         if message is None:
             how = (
                 f"took longer than {timeout:g} seconds in {seen.place}"
                 if running
                 else f"could not be judged within {OWN_TIMEOUT:g} seconds"
             )
+            return _lost(job, how, seen, begin, subject=running)
+        if message["event"] == "too large":
+            how = f"took more than {memory / 2**30:.3g} GiB of memory in {seen.place}"
             return _lost(job, how, seen, begin, subject=running)
         running = message["event"] == "scenario"
         match message["event"]:
@@ -191,16 +202,8 @@ class _Seen:
 
 
 NO_CHECKS: Message = {
-    "total": 0,
-    "passed": 0,
-    "failed": 0,
-    "undecided": 0,
-    "vacuous": 0,
-    "max_ratio": 0.0,
-    "scenarios": 0,
-    "steps": 0,
-    "tensors": {},
-}
+    **Counts().as_dict(), "passed": 0, "scenarios": 0, "steps": 0, "tensors": {},
+}  # fmt: skip
 
 
 def _lost(job: Job, how: str, seen: _Seen, begin: float, *, subject: bool = True) -> Message:
@@ -272,7 +275,7 @@ class _Process:
     def __init__(self) -> None:
         context = _context()
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -284,11 +287,16 @@ class _Process:
         with contextlib.suppress(OSError):  # the next receive says how it died
             self.pipe.send_bytes(json.dumps(message).encode())
 
-    def receive(self, timeout: float) -> Message | None:
-        """The next message; None on timeout; an event ``died`` when the process is gone."""
+    def receive(self, timeout: float, memory: float = math.inf) -> Message | None:
+        """The next message; None on timeout; an event ``died`` when the process is gone, and
+        ``too large`` when it takes more than so many bytes of memory."""
+        deadline = time.monotonic() + timeout
         try:
-            if not self.pipe.poll(timeout):
-                return None
+            while not self.pipe.poll(min(max(deadline - time.monotonic(), 0), WATCH)):
+                if time.monotonic() >= deadline:
+                    return None
+                if resident(self.process.pid) > memory:
+                    return {"event": "too large"}
             message: Message = json.loads(self.pipe.recv_bytes())
             return message
         except (EOFError, OSError, ValueError):
@@ -311,102 +319,3 @@ def _how(exit_code: int | None) -> str:
         except ValueError:
             return f"signal {-exit_code}"
     return f"exit status {exit_code}"
-
-
-# ---- inside the worker -----------------------------------------------------------------------
-
-
-def _serve(pipe: Connection) -> None:
-    """Answer requests until the parent hangs up.  Whatever the subject prints goes nowhere."""
-    silence = os.open(os.devnull, os.O_RDWR)
-    os.dup2(silence, 0)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def emit(message: Message) -> None:
-        pipe.send_bytes(json.dumps(message, allow_nan=False).encode())
-
-    while True:
-        try:
-            request = json.loads(pipe.recv_bytes())
-        except (EOFError, OSError):
-            return
-        try:
-            emit(_answer(request, emit))
-        except RequestError as e:
-            emit({"event": "refused", "message": str(e)})
-        except Exception as e:  # the judge's own fault, and told as such
-            from .implementation import one_line
-
-            emit({"event": "failed", "message": f"itself failed: {one_line(e)}"})
-
-
-def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
-    from .contracts.bench import Bench
-    from .contracts.phase import script_of
-    from .examine import Examination, Settings
-    from .implementation import resolve, world
-    from .investigate import investigate
-    from .oracle.scalars import Profile
-    from .record import plain
-    from .signature import defaults_of, distinct
-    from .spec_file import load
-
-    found = resolve(
-        request["target"],
-        request["spec"] if request["do"] in ("list", "defaults") else request["spec_option"],
-    )
-    _one_thread()
-    if request["do"] == "list":
-        return {
-            "event": "listed",
-            "implementations": [
-                {
-                    "implementation": i.name,
-                    "library": i.library,
-                    "version": i.version,
-                    "spec": i.spec,
-                    "variant": dict(i.variant),
-                    "slow": i.slow,
-                    "world": world(i),
-                }
-                for i in found
-            ],
-        }
-    if request["do"] == "defaults":
-        rows = [defaults_of(i, load(i.spec)) for i in found]
-        return {"event": "defaults", "rows": plain(distinct([r for r in rows if r is not None]))}
-    implementation = next((i for i in found if i.name == request["implementation"]), None)
-    if implementation is None:
-        raise RequestError(f"{request['target']} has no {request['implementation']} any more")
-    spec = load(request["spec"])
-    if request["do"] == "repro":
-        fixed = {**implementation.fixed(spec), **request["settings"]["hyper"]}
-        bench = Bench(implementation, spec, {}, Profile(), request["dtype"], fixed, emit)
-        return {
-            "event": "repro",
-            "script": script_of(bench, request["check"], request["scenario"]),
-        }
-    if request["do"] == "identify":
-        answer = investigate(
-            implementation, spec, Settings(**request["settings"]), lambda m: emit(plain(m))
-        )
-        return {"event": "identified", "answer": plain(answer)}
-    examination = Examination(
-        implementation,
-        spec,
-        request["variant"],
-        request["dtype"],
-        Settings(**request["settings"]),
-        lambda m: emit(plain(m)),
-    )
-    return {"event": "result", "result": plain(examination.result())}
-
-
-def _one_thread() -> None:
-    """Judged tensors are small, and processes run side by side: one thread each is fastest."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from optconform.implementation import Unsupported
+from optconform.implementation import Unsupported, documented
 from optconform.impls.adapters.driven import Entry
-from optconform.impls.adapters.torch_libraries import Declared
+from optconform.impls.adapters.torch_declared import Declared
 from optconform.lockstep import failing, judge, run
 from optconform.oracle.scalars import Profile
 from optconform.scenario import Group, Param, Recipe, Reload, Scenario, SetHyper, Step
@@ -106,6 +106,10 @@ def test_it_is_driven_by_its_own_words(declared: Declared) -> None:
     assert trace.visible and not failing(judged)
     # and would not be if the group's words were not passed
     assert failing(judge(trace, load("adamw"), {"decay": "decoupled"}, profile=Profile()))
+
+
+def test_its_page_is_told(declared: Declared) -> None:
+    assert documented(declared) == {"link": "https://example.org", "silent": []}
 
 
 def test_its_script_shows_the_same(declared: Declared, tmp_path: Path) -> None:

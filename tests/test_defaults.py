@@ -13,7 +13,7 @@ import pytest
 
 from optconform.implementation import resolve
 from optconform.impls.adapters.driven import Entry
-from optconform.impls.adapters.torch_libraries import Declared
+from optconform.impls.adapters.torch_declared import Declared
 from optconform.impls.adapters.torch_optim import TorchLike
 from optconform.listing import defaults_table
 from optconform.signature import defaults_of, distinct

@@ -113,7 +113,6 @@ def test_a_failing_rank_is_told_and_the_next_scenario_runs(drivers: str) -> None
         return Pair(drivers, torch.optim.SGD, "float32", [({"what": what}, [])])
 
     _stopped()  # ranks that know where the drivers are
-    begin = time.monotonic()
     with pytest.raises(RuntimeError, match=r"ValueError: rank \d will not"):
         pair("both raise").step([])
     differ = pair("differ")
@@ -129,7 +128,6 @@ def test_a_failing_rank_is_told_and_the_next_scenario_runs(drivers: str) -> None
     assert fine.parameters() == 7
     with pytest.raises(RuntimeError, match="another scenario"):
         differ.step([])
-    assert time.monotonic() - begin < 60
     _stopped()
 
 
@@ -154,6 +152,7 @@ def test_a_rank_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> Non
     while _lives(pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not _lives(pid)
+    assert not store.exists()
 
 
 def _lives(pid: int) -> bool:

@@ -101,6 +101,14 @@ def test_special_circumstances_do_not_hide_the_equations() -> None:
     assert "drawn runs leave it; the first equation at fault is p ←" in answer["explanation"]
 
 
+def test_what_is_followed_without_flags_is_told() -> None:
+    (ignored,) = resolve("tests/subjects/wrong.py:MaximizeIgnored", "adam")
+    answer = investigate(ignored, load("adam"), Settings(examples=5), lambda message: None)
+    assert answer["variant"] is None
+    assert "the first equation at fault is m ←" in answer["explanation"]
+    assert "amsgrad, maximize off it follows the equations of the spec" in answer["explanation"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_probes_are_ordinary_numbers_under_every_flag(name: str) -> None:
     spec = load(name)

@@ -20,8 +20,18 @@ FOLDERS = {
 
 # Lowest first.  A module imports from lower lines only: never from its own line.
 LAYERS = (
-    ("", "specs", "impls", "errors", "impls.reference.*"),
-    ("formats", "expr"),
+    (
+        "",
+        "specs",
+        "impls",
+        "errors",
+        "impls.reference.*",
+        "recording",
+        "memory",
+        "surroundings",
+        "counts",
+    ),
+    ("formats", "expr", "recording.tape", "recording.host"),
     ("spec",),
     ("spec_file", "render"),
     ("comparison", "comparison.pair"),
@@ -31,9 +41,16 @@ LAYERS = (
     ("oracle.exact", "oracle.free", "oracle.judge"),
     ("scenario",),
     ("without",),
-    ("implementation", "strategies"),
-    ("decay", "signature"),
-    ("interpreter",),
+    ("implementation", "strategies", "recording.traits"),
+    ("decay", "signature", "recording.corpus", "recording.played"),
+    ("interpreter", "recording.make"),
+    ("impls.cuda.body",),
+    ("impls.cuda.emit", "impls.cuda.cache", "impls.cuda.nvrtc"),
+    ("impls.cuda.evaluate", "impls.cuda.host", "impls.cuda.device"),
+    ("impls.cuda.plan",),
+    ("impls.cuda.optimizer",),
+    ("impls.cuda.classes",),
+    ("impls.cuda",),
     ("mutants", "equivalence", "comparison.march"),
     ("comparison.coincide", "comparison.lively"),
     ("contracts", "contracts.contract"),
@@ -51,10 +68,10 @@ LAYERS = (
     ),
     ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
     ("impls.adapters.torch_contracts",),
-    ("impls.adapters.torch_optim",),
-    ("impls.adapters.torch_libraries", "impls.adapters.torch_ranks"),
-    ("impls.adapters.torch_distributed",),
-    ("lockstep",),
+    ("impls.adapters.torch_optim", "recording.inspected"),
+    ("impls.adapters.torch_declared", "impls.adapters.torch_ranks", "impls.adapters.cuda_optim"),
+    ("impls.adapters.torch_libraries", "impls.adapters.torch_distributed"),
+    ("lockstep", "recording.worker"),
     ("lattice",),
     ("admit",),
     ("identify", "explain", "minimise", "comparison.separate"),
@@ -63,27 +80,39 @@ LAYERS = (
     ("power",),
     ("detect",),
     ("coverage", "findings"),
-    ("contracts.bench",),
+    ("recording.difference",),
+    ("contracts.bench", "known"),
     ("contracts.relations",),
     ("contracts.phase",),
     ("examine",),
     ("investigate",),
     ("record",),
-    ("tables",),
+    ("tables", "recording.environments"),
     ("reports.view",),
     ("reports.badge", "reports.baseline", "reports.coverage", "reports.equations"),
     ("reports.power", "reports.ratios"),
     ("reports.html", "reports.markdown", "reports.comparison"),
     ("reports.plots", "reports.comparison_text"),
-    ("reports.comparison_html",),
+    ("reports.comparison_html", "reports.difference"),
     ("reports",),
+    ("serve",),
     ("worker",),
-    ("options",),
-    ("trials", "comparing", "identifying", "reporting", "listing"),
-    ("cli",),
+    ("options", "cells", "journal", "cluster"),
+    (
+        "trials",
+        "comparing",
+        "identifying",
+        "listing",
+        "reporting",
+        "adopting",
+        "testing",
+        "recording.commands",
+    ),
+    ("cli", "pytest_plugin"),
 )
 
 ADAPTERS = (
+    "cuda_optim",
     "jax_optim",
     "keras_optim",
     "mlx_optim",
@@ -103,6 +132,7 @@ UPWARD = {
     )
     for adapter in ADAPTERS
 } | {
+    ("implementation", "impls.cuda"): "what stands before the colon of a target: a name",
     ("impls.adapters.torch_repro", "impls.adapters.torch_optim"): (
         "an annotation: imported under TYPE_CHECKING, never when the program runs"
     ),
@@ -185,7 +215,7 @@ def test_the_reader_of_imports_sees_them() -> None:
     assert "oracle.bound" in IMPORTS["oracle.judge"]  # from .bound
     assert "expr" in IMPORTS["oracle.bound"]  # from ..expr
     assert "expr" in IMPORTS["lockstep"]  # from . import expr
-    assert "examine" in IMPORTS["worker"]  # inside a function
+    assert "examine" in IMPORTS["serve"]  # inside a function
     assert "reports" in IMPORTS["cli"]  # another folder, inside a function
     assert "impls.reference" in IMPORTS["impls.adapters.torch_optim"]  # absolute
     assert "" in IMPORTS["record"]  # from . import __version__

@@ -124,6 +124,21 @@ def test_page_marks_the_faulty_equation_and_explains_the_variant(record: Record)
     assert opened.count('class="faulty"') >= len(faulty) > 0
 
 
+def test_page_links_to_what_is_documented_if_it_is_a_web_address(record: Record) -> None:
+    first, second = record["results"][:2]
+    made = {
+        **record,
+        "results": [
+            {**first, "documented": {"link": "https://example.org/adam", "silent": ["decay"]}},
+            {**second, "documented": {"link": "javascript:alert(1)", "silent": "<b>"}},
+        ],
+    }
+    source = "".join(cells(render_html(made)))
+    assert '<a href="https://example.org/adam"' in source
+    assert "which does not say: decay" in source
+    assert 'href="javascript' not in source and "javascript:alert(1)" in source
+
+
 def test_page_lets_nothing_of_the_record_become_markup(record: Record) -> None:
     source = whole(render_html(record))
     page = Page(source)

@@ -258,6 +258,7 @@ class Bound:
         self.shape = next(iter(start.values()))[0].shape
         self.memo: dict[Index, Majorant] = {}
         self.amounts: dict[str, Floats] = {}  # |input| and its error
+        self.roundings: dict[Index, int] = {}  # the most that can touch a monomial of an outcome
 
     # ---- outputs -----------------------------------------------------------------------------
 
@@ -266,6 +267,7 @@ class Bound:
         with np.errstate(all="ignore"):
             x = _Walk(self, folds).equation(output)
             error, unsafe = self.close(x)
+            self.roundings[output] = x.steps + x.terms
             # the bound's own rounding: a few hundred operations on the error itself
             error = error * (1 + self.real(1e-9))
         full = self.shape

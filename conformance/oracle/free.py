@@ -9,9 +9,14 @@ First-order propagation is exact up to curvature.  Curvature enters through root
 products, whose relative change is at most rho when their arguments are off by a relative rho: each
 of ``BENDS`` nestings magnifies by 1/(1 - rho).  Where rho is no longer small the element is
 undecided.
+
+A subject rounds what it has, which is off by the errors so far: its roundings are relative to each
+monomial at its own place and not at the exact one, which may be zero there.  So the errors so far
+are moved once more, by the sum of the monomials' absolute slopes, and cost a rounding each.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +25,7 @@ from numpy.typing import NDArray
 from ..expr import Absolute, Graph, Index, Input, Let, Maximum, Product, Root, Sign, Sum
 from ..formats import Format
 from ..spec import Program
-from .bound import Bound, Factors, Outcome
+from .bound import Bound, Factors, Outcome, several
 from .scalars import Profile, Scalars
 from .structure import folds
 
@@ -82,7 +87,8 @@ def free_running(
                     }
                 )
             for n, o in local.items():
-                moved.append({n: o.error * bend})
+                rounded = several(bound.roundings[p.outputs[n]], bound.u)
+                moved.append({n: (o.error + rounded * slopes.shaken(p.outputs[n])) * bend})
                 undecided = undecided | o.undecided | o.must_nan
             for n in exact:
                 if n not in local:
@@ -105,6 +111,16 @@ def _total(
     return sum((np.abs(e[name]) for e in errors if name in e), np.zeros(shape, real))
 
 
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A node's value and its slopes by the inputs; and the sums of absolute monomials of both."""
+
+    value: Floats
+    size: Floats
+    slope: dict[str, Floats]
+    steep: dict[str, Floats]
+
+
 class _Slopes:
     """Forward derivatives of nodes by the inputs of a step, and the largest relative error met."""
 
@@ -113,12 +129,16 @@ class _Slopes:
     ) -> None:
         self.graph, self.bound, self.values, self.total = graph, bound, values, total
         self.rho: Floats = np.zeros((1, 1), bound.real)
-        self.memo: dict[Index, tuple[Floats, dict[str, Floats]]] = {}
+        self.memo: dict[Index, _Node] = {}
 
     def of(self, i: Index) -> dict[str, Floats]:
-        return self.node(i)[1]
+        return self.node(i).slope
 
-    def node(self, i: Index) -> tuple[Floats, dict[str, Floats]]:
+    def shaken(self, i: Index) -> Floats:
+        """How far the monomials of a node are off, one by one, summed up."""
+        return self.off(self.node(i).steep)
+
+    def node(self, i: Index) -> _Node:
         if i not in self.memo:
             self.memo[i] = self.build(i)
         return self.memo[i]
@@ -137,61 +157,90 @@ class _Slopes:
         relative = np.where((x == 0) & (off > 0), np.inf, relative)
         self.rho = np.maximum(self.rho, relative)
 
-    def build(self, i: Index) -> tuple[Floats, dict[str, Floats]]:
+    def build(self, i: Index) -> _Node:
         if self.graph.scalar[i]:
-            return self.bound.factors.number(i)[0], {}
+            number = self.bound.factors.number(i)[0]
+            return _Node(number, np.abs(number), {}, {})
         match self.graph.nodes[i]:
             case Input(name):
-                return self.values[name], {name: np.ones_like(self.values[name])}
+                given = self.values[name]
+                one = {name: np.ones_like(given)}
+                return _Node(given, np.abs(given), one, one)
             case Let(_, forms):
                 return self.node(forms[0])
             case Sum(terms):
-                value: Floats = np.zeros_like(self.rho)
-                slope: dict[str, Floats] = {}
-                for sign, j in terms:
-                    x, d = self.node(j)
-                    value = value + sign * x
-                    for n, v in d.items():
-                        slope[n] = slope.get(n, 0) + sign * v
-                return value, slope
+                return self.sum([(sign, self.node(j)) for sign, j in terms])
             case Product(factors):
-                value, slope = np.ones_like(self.rho), {}
-                curved = sum(bool(self.node(j)[1]) for _, j in factors) > 1
-                for exponent, j in factors:
-                    x, d = self.node(j)
-                    if d and (curved or exponent < 0):
-                        self.bends(x, d)
-                    if exponent < 0:
-                        value = value / x
-                        slope = {
-                            n: (slope.get(n, 0) - value * d.get(n, 0)) / x for n in {*slope, *d}
-                        }
-                    else:
-                        slope = {n: slope.get(n, 0) * x + value * d.get(n, 0) for n in {*slope, *d}}
-                        value = value * x
-                return value, slope
+                return self.product([(exponent, self.node(j)) for exponent, j in factors])
             case Root(j):
-                x, d = self.node(j)
-                self.bends(x, d)
-                value = np.sqrt(np.maximum(x, 0))
+                x = self.node(j)
+                self.bends(x.value, x.slope)
+                value = np.sqrt(np.maximum(x.value, 0))
                 safe = np.where(value > 0, value, 1)
-                return value, {n: np.where(value > 0, v / (2 * safe), 0) for n, v in d.items()}
+                return _opaque(
+                    value, {n: np.where(value > 0, v / (2 * safe), 0) for n, v in x.slope.items()}
+                )
             case Maximum(j, k):
-                (x, d), (y, e) = self.node(j), self.node(k)
-                left = x >= y
-                names = {*d, *e}
-                apart = np.abs(x - y) > self.off(d) + self.off(e)
-                equal = (x == y) & (self.off(d) == 0) & (self.off(e) == 0)
+                x, y = self.node(j), self.node(k)
+                left = x.value >= y.value
+                apart = np.abs(x.value - y.value) > self.off(x.slope) + self.off(y.slope)
+                exact = (self.off(x.slope) == 0) & (self.off(y.slope) == 0)
                 # where either may win the slope is open, and the element undecided
-                self.rho = np.where(apart | equal, self.rho, np.inf)
-                return np.maximum(x, y), {
-                    n: np.where(left, d.get(n, 0), e.get(n, 0)) for n in names
-                }
+                known = apart | ((x.value == y.value) & exact)
+                self.rho = np.where(known, self.rho, np.inf)
+                return _opaque(
+                    np.maximum(x.value, y.value),
+                    {
+                        n: np.where(left, x.slope.get(n, 0), y.slope.get(n, 0))
+                        for n in {*x.slope, *y.slope}
+                    },
+                )
             case Absolute(j):
-                x, d = self.node(j)
-                return np.abs(x), {n: np.sign(x) * v for n, v in d.items()}
+                x = self.node(j)
+                sign = np.sign(x.value)
+                return replace(
+                    x, value=np.abs(x.value), slope={n: sign * v for n, v in x.slope.items()}
+                )
             case Sign(j):
-                x, d = self.node(j)
-                self.bends(x, d)
-                return np.sign(x), {}
+                x = self.node(j)
+                self.bends(x.value, x.slope)
+                return _opaque(np.sign(x.value), {})
         raise TypeError(f"node {i} is no tensor operation")
+
+    def sum(self, terms: Sequence[tuple[int, _Node]]) -> _Node:
+        value = size = np.zeros_like(self.rho)
+        slope: dict[str, Floats] = {}
+        steep: dict[str, Floats] = {}
+        for sign, x in terms:
+            value, size = value + sign * x.value, size + x.size
+            for n, v in x.slope.items():
+                slope[n] = slope.get(n, 0) + sign * v
+            for n, v in x.steep.items():
+                steep[n] = steep.get(n, 0) + v
+        return _Node(value, size, slope, steep)
+
+    def product(self, factors: Sequence[tuple[int, _Node]]) -> _Node:
+        value = size = np.ones_like(self.rho)
+        slope: dict[str, Floats] = {}
+        steep: dict[str, Floats] = {}
+        curved = sum(bool(x.slope) for _, x in factors) > 1
+        for exponent, x in factors:
+            names = {*slope, *x.slope}
+            if x.slope and (curved or exponent < 0):
+                self.bends(x.value, x.slope)
+            if exponent < 0:  # one over a denominator is opaque, like a root
+                over = np.abs(x.value)
+                value, size = value / x.value, size / over
+                slope = {n: (slope.get(n, 0) - value * x.slope.get(n, 0)) / x.value for n in names}
+                steep = {
+                    n: (steep.get(n, 0) + size * np.abs(x.slope.get(n, 0))) / over for n in names
+                }
+            else:
+                slope = {n: slope.get(n, 0) * x.value + value * x.slope.get(n, 0) for n in names}
+                steep = {n: steep.get(n, 0) * x.size + size * x.steep.get(n, 0) for n in names}
+                value, size = value * x.value, size * x.size
+        return _Node(value, size, slope, steep)
+
+
+def _opaque(value: Floats, slope: dict[str, Floats]) -> _Node:
+    return _Node(value, np.abs(value), slope, {n: np.abs(v) for n, v in slope.items()})

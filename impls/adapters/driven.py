@@ -105,6 +105,14 @@ class Driven:
         return self.entry.spec
 
     @property
+    def link(self) -> str:
+        return self.entry.link
+
+    @property
+    def silent(self) -> Sequence[str]:
+        return self.entry.silent
+
+    @property
     def constructor(self) -> Any:
         return named(self.entry.make)
 

@@ -10,64 +10,24 @@ heavyball 3.2.1: ``utils.py`` (``_compilable_adam_``, ``eps_sqrt``, ``_compilabl
 judged with its ``compile_mode`` None.
 """
 
-import importlib.metadata
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optconform.implementation import Implementation, Session, Unsupported
 from optconform.impls.adapters.driven import Entry, Keywords, named
-from optconform.impls.adapters.torch_optim import TorchLike
+from optconform.impls.adapters.torch_declared import Declared
 from optconform.scenario import Scenario
-from optconform.spec import Hypers, Spec, Value
+from optconform.spec import Spec
 
 
-@dataclass(frozen=True, kw_only=True)
-class Declared(TorchLike):
-    """A torch-like optimizer that an entry of a table describes.
-
-    ``regroup`` adds to a group's options what the library reads instead of the constructor's;
-    ``settled`` are those of them that stay as they were at first.
-    """
-
-    entry: Entry
-    distribution: str
-    clock: str = "parameter"
-    lacks: Sequence[str] = ()
-    regroup: Callable[[Keywords], Keywords] = lambda keywords: {}
-    settled: Sequence[str] = ()
-
-    @property
-    def library(self) -> str:
-        return self.distribution
-
-    @property
-    def version(self) -> str:
-        return importlib.metadata.version(self.distribution)
-
-    def accepts(self, name: str) -> bool:
-        return name in self.entry.keywords
-
-    def fixed(self, spec: Spec) -> dict[str, Value]:
-        return {**super().fixed(spec), **self.entry.fixed}
-
-    def keywords(self, hyper: Hypers) -> dict[str, Any]:
-        return self.entry.adjust({word: hyper[n] for n, word in self.entry.keywords.items()})
-
-    def group(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
-        return {**keywords, **self.regroup(dict(keywords))}
-
-    def changed(self, hypers: Hypers, new: Mapping[str, Value]) -> dict[str, Any]:
-        found = super().changed(hypers, new)
-        return {k: v for k, v in found.items() if k not in self.settled}
-
-    def state_names(self, spec: Spec) -> dict[str, Sequence[str]]:
-        return {n: (there,) for n, there in self.entry.state.items()}
+class Heavyball(Declared):
+    """Its functions are compiled when they are first called, unless they are told not to be."""
 
     def start(self, scenario: Scenario, spec: Spec) -> Session:
-        if self.distribution == "heavyball":
-            utils: Any = importlib.import_module("heavyball.utils")
-            utils.compile_mode = None
+        utils: Any = importlib.import_module("heavyball.utils")
+        utils.compile_mode = None
         return super().start(scenario, spec)
 
 
@@ -80,6 +40,12 @@ def _positive_lr(keywords: Keywords) -> Keywords:
     if keywords["lr"] <= 0:
         raise Unsupported("it refuses lr = 0")
     return _betas(keywords) if "b1" in keywords else keywords
+
+
+def _below_one(keywords: Keywords) -> Keywords:
+    if keywords["momentum"] >= 1:
+        raise Unsupported("it refuses momentum = 1")
+    return keywords
 
 
 def _same(*names: str) -> dict[str, str]:
@@ -100,6 +66,7 @@ class Shelf:
     entries: Sequence[Entry]
     more: Mapping[str, Any] = field(default_factory=dict)  # of ``Declared``, the same for all
     clock: str = "parameter"  # where t is in the equations; a buffer begins with its parameter
+    kind: type[Declared] = Declared
 
 
 SINGLE = {"foreach": False}
@@ -128,12 +95,6 @@ def _poz(
     make = f"pytorch_optimizer.{plain}"
     options = {**SINGLE, **options}
     return Entry(name, make, spec, keywords, state, f"{POZ}.{plain}", options=options, **more)
-
-
-def _below_one(keywords: Keywords) -> Keywords:
-    if keywords["momentum"] >= 1:
-        raise Unsupported("it refuses momentum = 1")
-    return keywords
 
 
 def _sgdw(name: str, variant: Any, options: Any = SINGLE, **more: Any) -> Entry:
@@ -174,7 +135,7 @@ PYTORCH_OPTIMIZER = Shelf(
             MOMENTS,
             {"quantize": False, "decouple_lr": True},
             variant={"decay": "decoupled-relative-lr"},
-            adjust=_betas,
+            adjust=_positive_lr,
         ),
     ),
     clock="optimizer",
@@ -231,7 +192,7 @@ def _optimi(name: str, spec: str, variant: Any, options: Any) -> Entry:
         f"{OPTIMI_DOCS}/optimizers/{plain.lower()}/",
         variant,
         options={**SINGLE, **options},
-        adjust=(lambda keywords: keywords) if sgd else _betas,
+        adjust=_below_one if sgd else _betas,
     )
 
 
@@ -386,6 +347,7 @@ HEAVYBALL = Shelf(
         "preamble": ("import heavyball", "heavyball.utils.compile_mode = None"),
     },
     "optimizer",
+    Heavyball,
 )
 
 SHELVES: Mapping[str, Shelf] = {
@@ -397,7 +359,7 @@ SHELVES: Mapping[str, Shelf] = {
 def library(name: str) -> list[Implementation]:
     shelf = SHELVES[name]
     return [
-        Declared(
+        shelf.kind(
             subject=named(entry.make),
             name=f"{shelf.where}:{entry.name}",
             module=shelf.where,

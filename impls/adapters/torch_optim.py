@@ -39,6 +39,8 @@ PATHS: Mapping[str, Mapping[str, Any]] = {
 
 BETAS = ("beta1", "beta2")
 
+DOCS = "https://docs.pytorch.org/docs/stable/generated"
+
 
 def library(name: str) -> list[Implementation]:
     """All six classes of ``torch`` (every path) or of ``reference``."""
@@ -113,6 +115,12 @@ class TorchLike:
             return importlib.metadata.version(self.library)
         except importlib.metadata.PackageNotFoundError:
             return ""
+
+    @property
+    def link(self) -> str:
+        """The page of a class of torch.optim."""
+        name = getattr(self.subject, "__name__", "")
+        return f"{DOCS}/torch.optim.{name}.html" if self.module == "torch.optim" else ""
 
     @property
     def constructor(self) -> Callable[..., Any]:
@@ -311,5 +319,5 @@ def flat(x: torch.Tensor) -> Floats:
     x = x.detach()
     if x.is_complex():
         x = torch.view_as_real(x)
-    out: Floats = x.to_dense().to(torch.float64, copy=True).reshape(-1).numpy()
+    out: Floats = x.to_dense().to("cpu", torch.float64, copy=True).reshape(-1).numpy()
     return out

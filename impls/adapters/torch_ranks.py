@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import secrets
 import selectors
 import subprocess
 import sys
@@ -82,11 +83,10 @@ class _Processes:
     """The ranks and the pipes to them."""
 
     def __init__(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="optconform-ranks-")
-        store = str(Path(self.folder.name) / "store")
+        self.store = Path(tempfile.gettempdir()) / f"optconform-ranks-{secrets.token_hex(8)}"
         self.ranks = [
             subprocess.Popen(
-                [sys.executable, "-m", __name__, str(rank), store],
+                [sys.executable, "-m", __name__, str(rank), str(self.store)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -145,7 +145,7 @@ class _Processes:
         for rank in self.ranks:
             rank.kill()
             rank.wait()
-        self.folder.cleanup()
+        self.store.unlink(missing_ok=True)
 
 
 _running: list[_Processes] = []
@@ -194,7 +194,8 @@ def _serve(rank: int, store: str) -> None:
     """Answer commands until the parent hangs up.  Whatever is printed goes nowhere."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    watching = (os.getppid(), Path(store))
+    threading.Thread(target=_watch, args=watching, daemon=True).start()
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
@@ -219,10 +220,11 @@ def _serve(rank: int, store: str) -> None:
         print(said, file=answers, flush=True)
 
 
-def _watch(parent: int) -> None:
+def _watch(parent: int, store: Path) -> None:
     """A rank may wait for the other one for a long time: it ends as soon as nobody is there."""
     while os.getppid() == parent:
         time.sleep(1.0)
+    store.unlink(missing_ok=True)
     os._exit(1)
 
 

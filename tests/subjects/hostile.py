@@ -131,6 +131,18 @@ class ChangesDefaultDtype(SGD):  # otherwise right
         torch.set_default_dtype(torch.float64)
 
 
+class FlushesToZero(SGD):  # otherwise right
+    def odd(self):
+        torch.set_flush_denormal(True)
+
+
+class AllocatesWithoutEnd(SGD):
+    def odd(self):
+        held = []
+        while True:
+            held.append(torch.ones(2**24))  # 64 MiB
+
+
 class PoisonsTorch(SGD):  # otherwise right, but later subjects had better not live in its process
     def odd(self):
         torch.Tensor.lerp_ = lambda self, end, weight: self.fill_(5)

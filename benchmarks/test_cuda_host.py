@@ -1,0 +1,111 @@
+"""The host build of the generated optimizers beside torch's, one thread each, turn by turn.
+
+`make bench` prints the lines; a ratio below 1 is ours.  What torch does not fuse on the CPU is
+compared with its foreach path.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+
+import pytest
+import torch
+
+from optconform.impls import cuda
+
+FUSED = ("SGD", "Adagrad", "Adam", "AdamW")
+
+OPTIONS = {"SGD": {"momentum": 0.9}}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def pair(name, dtype, count, size):
+    """Ours and torch's, on the same tensors: where they lie in memory makes more of a difference
+    than who steps."""
+    torch.manual_seed(0)
+    params = [torch.randn(size, dtype=dtype).requires_grad_() for _ in range(count)]
+    for p in params:
+        p.grad = torch.randn(size, dtype=dtype)
+    options = OPTIONS.get(name, {})
+    path = {"fused": True} if name in FUSED else {"foreach": True}
+    ours = getattr(cuda, name)(params, device="cpu", **options)
+    torchs = getattr(torch.optim, name)(params, **path, **options)
+    ours.step()
+    torchs.step()
+    for p in params:
+        torchs.state[p].update({k: x for k, x in ours.state[p].items() if k != "step"})
+    return ours, torchs
+
+
+def seconds(f):
+    start = time.perf_counter()
+    f()
+    return time.perf_counter() - start
+
+
+def turn_by_turn(one, other, rounds, block=1):
+    """The median times of two functions, and the median of their ratios; blocks of ``block`` calls
+    take turns."""
+    gc.collect()
+    gc.disable()
+    try:
+        times = [
+            [min(seconds(f) for _ in range(block)) for f in (one, other)] for _ in range(rounds + 3)
+        ][3:]
+    finally:
+        gc.enable()
+    first, second = (statistics.median(t) for t in zip(*times, strict=True))
+    return first, second, statistics.median(a / b for a, b in times)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW"])
+def test_step_of_ten_million_elements(benchmark, name, dtype):
+    benchmark.group = f"host build, {dtype}"
+    ours, torchs = pair(name, dtype, 1, 10_000_000)
+    one, other, ratio = turn_by_turn(ours.step, torchs.step, 15)
+    benchmark.pedantic(ours.step, rounds=5)
+    benchmark.extra_info["times torch"] = ratio
+    path = "fused" if name in FUSED else "foreach"
+    print(
+        f"\n{name} {str(dtype)[6:]} 1e7 elements: host build {one * 1e3:.1f} ms, "
+        f"torch {path} {other * 1e3:.1f} ms, {ratio:.2f} times torch's"
+    )
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW"])
+def test_host_time_for_a_thousand_tensors(benchmark, name):
+    """What a step does beside the arithmetic, whose launch is left out; the whole of torch's step,
+    which cannot be taken apart so, on tensors of four elements.  The best of ten steps in a row."""
+    benchmark.group = "host time for each of 1000 tensors"
+    ours, torchs = pair(name, torch.float32, 1000, 4)
+    for _ in range(3):
+        ours.step()  # the plan is made
+    for launch in ours._plan.launches:
+        launch.program = Nothing(launch.program)
+    one, other, ratio = turn_by_turn(ours.step, torchs.step, 15, block=10)
+    benchmark.pedantic(ours.step, rounds=50)
+    benchmark.extra_info["microseconds for each tensor"] = one * 1e3
+    print(
+        f"\n{name} 1000 tensors: planning {one * 1e3:.2f} us for each, "
+        f"torch's whole step {other * 1e3:.2f} us, {ratio:.2f} times torch's"
+    )
+
+
+class Nothing:
+    """A program whose launch does nothing."""
+
+    def __init__(self, program):
+        self.place = program.place
+
+    def step(self, args):
+        pass

@@ -1,0 +1,232 @@
+"""Cells of a report that are judged inside a test run: each of them once, whoever asks for it.
+
+Under pytest-xdist the processes of a run share a folder: who comes first judges, and the others
+wait for it and read.
+"""
+
+import contextlib
+import hashlib
+import json
+import random
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import RequestError
+from .examine import Examination, Settings, describe
+from .implementation import Implementation, one_line, traceback_of
+from .known import Divergence, for_cell, replays, settle
+from .record import dumps, plain, write
+from .scenario import from_json
+from .spec import Spec, Value
+from .spec_file import load
+from .worker import NO_CHECKS
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """An implementation, the spec it claims, a dtype, and how much is drawn.
+
+    ``spec`` is a name or a path; ``claimed`` the whole variant; a ``seed`` of None leaves it to the
+    run; ``known`` are the divergences that the test class knows.
+    """
+
+    implementation: Implementation
+    spec: str
+    claimed: Mapping[str, str]
+    dtype: str
+    hyper: Mapping[str, Value]
+    dtypes: Sequence[str]
+    examples: int
+    steps: int
+    seed: int | None
+    known: tuple[Divergence, ...]
+
+    def in_dtype(self, dtype: str) -> "Cell":
+        return replace(self, dtype=dtype)
+
+    @property
+    def label(self) -> str:
+        return f"{self.implementation.name} {self.dtype}"
+
+    @property
+    def key(self) -> str:
+        """The same in every process of a run."""
+        said = (
+            self.label, self.spec, sorted(self.claimed.items()), sorted(self.hyper.items()),
+            list(self.dtypes), self.examples, self.steps, self.seed, [d.id for d in self.known],
+        )  # fmt: skip
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        return describe(self.implementation, load(self.spec), self.dtype)
+
+
+@dataclass
+class Judge:
+    """Judges cells, and remembers.
+
+    ``examples`` and ``seed`` override what a cell says or leaves open; ``known`` are divergences
+    that hold for all cells; ``shared`` is the folder of the run; ``database`` an example database
+    of Hypothesis, in which scenarios that failed are kept for the next run.
+    """
+
+    examples: int | None = None
+    seed: int = 0
+    known: tuple[Divergence, ...] = ()
+    shared: Path | None = None
+    database: Any = None
+    found: dict[str, Result] = field(default_factory=dict)
+
+    def result(self, cell: Cell) -> Result:
+        """The settled result of a cell: known findings are marked, stale entries are findings."""
+        if cell.key not in self.found:
+            self.found[cell.key] = self._shared(cell) if self.shared else self._judged(cell)
+        result: Result = self.found[cell.key]["result"]
+        return result
+
+    def _shared(self, cell: Cell) -> Result:
+        assert self.shared is not None
+        path = self.shared / f"{cell.key}.json"
+        with _lock(self.shared / f"{cell.key}.lock"):
+            if not path.exists():
+                write(path, dumps(self._judged(cell)))
+            made: Result = json.loads(path.read_text(encoding="utf-8"))
+            return made
+
+    def _judged(self, cell: Cell) -> Result:
+        spec = load(cell.spec)
+        entries = for_cell((*cell.known, *self.known), cell.described, spec)
+        saved = self._saved(cell)
+        settings = Settings(
+            examples=self.examples or cell.examples,
+            steps=cell.steps,
+            seed=self.seed if cell.seed is None else cell.seed,
+            hyper=cell.hyper,
+            dtypes=cell.dtypes,
+            replay=[*(_json(d) for d in replays(entries)), *saved],
+        )
+        with undisturbed():
+            result = plain(_examined(cell, spec, settings))
+        self._save(cell, result, saved, skip=len(replays(entries)))
+        return {"spec": cell.spec, "seed": settings.seed, "result": settle(result, entries)}
+
+    # ---- the example database ----------------------------------------------------------------
+
+    def _saved(self, cell: Cell) -> list[dict[str, Any]]:
+        """Scenarios that failed in an earlier run, of the cell as it is now."""
+        spec, kept = load(cell.spec), []
+        for value in self._fetched(cell):
+            try:
+                data = json.loads(value)
+                scenario = from_json(data)
+            except (ValueError, RequestError):
+                continue
+            fixed = {**cell.implementation.fixed(spec), **cell.hyper}
+            if all(
+                set(g.hyper) == set(spec.hypers) and all(g.hyper[n] == v for n, v in fixed.items())
+                for g in scenario.all_groups
+            ):
+                kept.append(data)
+        return kept
+
+    def _fetched(self, cell: Cell) -> list[bytes]:
+        return sorted(self.database.fetch(_key(cell))) if self.database is not None else []
+
+    def _save(
+        self, cell: Cell, result: Result, saved: Sequence[dict[str, Any]], *, skip: int
+    ) -> None:
+        if self.database is None:
+            return
+        for data, amiss in zip(saved, result.get("replayed", [])[skip:], strict=False):
+            if not amiss:
+                self.database.delete(_key(cell), _bytes(data))
+        for finding in result["findings"]:
+            scenario = finding.get("scenario")
+            if isinstance(scenario, dict) and "groups" in scenario:
+                self.database.save(_key(cell), _bytes(scenario))
+
+
+def _key(cell: Cell) -> bytes:
+    return f"optconform {cell.label} {load(cell.spec).name}".encode()
+
+
+def _bytes(scenario: Mapping[str, Any]) -> bytes:
+    return json.dumps(scenario, sort_keys=True).encode()
+
+
+def _json(known: Divergence) -> dict[str, Any]:
+    from .scenario import to_json
+
+    assert known.scenario is not None
+    return to_json(known.scenario)
+
+
+def _examined(cell: Cell, spec: Spec, settings: Settings) -> Result:
+    """The result; a fault of optconform itself is told as such, and no verdict."""
+    try:
+        return Examination(
+            cell.implementation, spec, cell.claimed, cell.dtype, settings, lambda _: None
+        ).result()
+    except RequestError:
+        raise
+    except Exception as e:
+        message = f"optconform itself failed: {one_line(e)}"
+        finding = {
+            "kind": "crash", "check": "run", "summary": message, "scenario": None, "repro": "",
+            "traceback": traceback_of(e),
+        }  # fmt: skip
+        return {
+            **cell.described,
+            "claimed": dict(cell.claimed), "variant": None, "profile": {}, "verdict": "error",
+            "mode": "lockstep", "message": message, "checks": {**NO_CHECKS, "contracts": {}},
+            "regimes": {}, "neighbours": {"apart": [], "same": [], "open": []}, "seconds": 0.0,
+            "findings": [finding],
+        }  # fmt: skip
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Give the process back its random states, default dtype, threads and grad mode afterwards."""
+    python, old = random.getstate(), np.random.get_state()
+    torch = sys.modules.get("torch")
+    if torch is None:
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(old)
+        return
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    generator, grad = torch.get_rng_state(), torch.is_grad_enabled()
+    torch.set_num_threads(1)  # judged tensors are small
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        torch.set_rng_state(generator)
+        torch.set_grad_enabled(grad)
+        random.setstate(python)
+        np.random.set_state(old)
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Exclusive among processes, and free again when its holder dies; none where there is no
+    fcntl: then a cell may be judged twice."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with path.open("w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,300 @@
+"""Known divergences: an adopter's TOML file of findings that have an issue of their own.
+
+    [[divergence]]
+    id = "adamw-eps"                       # any word
+    issue = "https://github.com/you/yours/issues/12"
+    versions = "<2.1"                      # of the library, PEP 440; "" is every version
+    implementation = "yours:AdamW"
+    spec = "adamw"
+    dtype = "float32"
+    check = "param"                        # the tensor, or the contract
+    says = "follows eps = inside, claims eps = outside"
+    scenario = '{"spec": "adamw", ...}'    # the smallest one, run again every time
+
+A finding is known if all of this fits it, numbers apart; another fault at the same place is news.
+The scenario is run again strictly: where it no longer fails the entry is stale, and that is told.
+"""
+
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from .errors import RequestError
+from .formats import FORMATS
+from .scenario import AddGroup, Param, Scenario, SetHyper, Step, from_json
+from .spec import Spec
+
+LARGEST = 1_000_000  # elements times steps of a saved scenario
+
+TEXTS = ("id", "issue", "versions", "implementation", "spec", "dtype", "check", "says", "scenario")
+
+Finding = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """One entry of a known-file; ``scenario`` is None where the check brings its own."""
+
+    id: str
+    issue: str
+    versions: str
+    implementation: str
+    spec: str
+    dtype: str
+    check: str
+    says: str
+    scenario: Scenario | None = None
+
+    @property
+    def name(self) -> str:
+        """As in messages."""
+        return f"known divergence {self.id!r}" + (f" ({self.issue})" if self.issue else "")
+
+    def concerns(self, implementation: str, spec: str, dtype: str, version: str) -> bool:
+        """Whether the entry is about this cell of a report."""
+        here = (self.implementation, self.spec, self.dtype) == (implementation, spec, dtype)
+        return here and self.holds_for(version)
+
+    def holds_for(self, version: str) -> bool:
+        """Whether ``version`` of the library is in the range; one that cannot be read is."""
+        try:
+            return SpecifierSet(self.versions).contains(Version(version), prereleases=True)
+        except InvalidVersion:
+            return True
+
+    def is_about(self, finding: Finding) -> bool:
+        return self.check == check_of(finding) and reason(self.says) == reason_of(finding)
+
+
+def check_of(finding: Finding) -> str:
+    """What a finding is about: the tensor of a numeric one, else the check."""
+    return str(finding["tensor"] if finding["kind"] == "numeric" else finding["check"])
+
+
+def reason(text: str) -> str:
+    """A sentence without its numbers."""
+    return re.sub(r"(?<![\w.])[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf)(?!\w)", "#", text)
+
+
+def reason_of(finding: Finding) -> str:
+    """What a finding says, apart from the place and the numbers."""
+    text = str(finding["summary"])
+    if finding["kind"] == "numeric":
+        text = text.partition(": ")[2] or text
+    return reason(text)
+
+
+# ---- reading ---------------------------------------------------------------------------------
+
+
+def read(path: Path) -> tuple[Divergence, ...]:
+    """The entries of a file.  Raises RequestError with one sentence."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise RequestError(f"cannot read {path}: {e.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise RequestError(f"{path} is no TOML: {e}") from None
+    entries = data.pop("divergence", [])
+    if data or not isinstance(entries, list):
+        raise RequestError(f"{path} must hold [[divergence]] tables and nothing else")
+    found = tuple(_entry(x, f"{path}, divergence {k + 1}") for k, x in enumerate(entries))
+    twice = [d.id for k, d in enumerate(found) if d.id in {e.id for e in found[:k]}]
+    if twice:
+        raise RequestError(f"{path} has two divergences with the id {twice[0]!r}")
+    return found
+
+
+def _entry(data: Any, where: str) -> Divergence:
+    if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
+        raise RequestError(f"{where} must hold texts alone")
+    if unknown := set(data) - set(TEXTS):
+        raise RequestError(f"{where} has no key {sorted(unknown)[0]!r}; it has {', '.join(TEXTS)}")
+    needed = ("id", "implementation", "spec", "dtype", "check", "says")
+    if missing := [n for n in needed if not data.get(n)]:
+        raise RequestError(f"{where} lacks {missing[0]!r}")
+    if data["dtype"] not in FORMATS:
+        raise RequestError(f"{where}: unknown dtype {data['dtype']!r}")
+    try:
+        SpecifierSet(data.get("versions", ""))
+    except InvalidSpecifier:
+        raise RequestError(f"{where}: {data['versions']!r} is no range of versions") from None
+    scenario = None
+    if text := data.get("scenario"):
+        try:
+            scenario = from_json(json.loads(text))
+        except (ValueError, RecursionError) as e:
+            raise RequestError(f"{where}: {e}") from None
+        if scenario.dtype != data["dtype"]:
+            raise RequestError(f"{where}: the scenario is in {scenario.dtype}")
+    return Divergence(**{**{"issue": "", "versions": ""}, **data, "scenario": scenario})
+
+
+def admit(scenario: Scenario, spec: Spec) -> None:
+    """Check a scenario from outside before anything is run with it.  Raises RequestError."""
+    groups = scenario.all_groups
+    if scenario.spec != spec.name:
+        raise RequestError(f"the scenario is of {scenario.spec}, not of {spec.name}")
+    for group in groups:
+        if set(group.hyper) != set(spec.hypers):
+            raise RequestError(f"the scenario does not set the hyperparameters of {spec.name}")
+        spec.check_hypers(group.hyper)
+    every = [p for g in groups for p in g.params]
+    if sum(p.size for p in every) * max(scenario.steps, 1) > LARGEST:
+        raise RequestError(f"the scenario has more than {LARGEST:,} elements times steps")
+    for p in every:
+        _fits(p, scenario.steps)
+    count = len(scenario.groups)
+    for event in scenario.events:
+        match event:
+            case AddGroup():
+                count += 1
+            case SetHyper(g, hyper):
+                if not 0 <= g < count:
+                    raise RequestError("the scenario changes a group that is not there")
+                spec.check_hypers(hyper)
+            case Step(skipped):
+                if any(not (0 <= g < count and 0 <= k < len(groups[g].params)) for g, k in skipped):
+                    raise RequestError("the scenario skips a parameter that is not there")
+
+
+def _fits(p: Param, steps: int) -> None:
+    init, rows = p.init.values, p.grad.values
+    if p.init.kind == "values" and (len(init) != p.size or not _flat(init)):
+        raise RequestError("the scenario has initial values that do not fit the shape")
+    if p.grad.kind == "values" and not (
+        rows and all(isinstance(r, tuple) and len(r) == p.size and _flat(r) for r in rows)
+    ):
+        raise RequestError("the scenario has gradients that do not fit the shape")
+
+
+def _flat(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(v, float) for v in values)
+
+
+# ---- holding results against it --------------------------------------------------------------
+
+
+def for_cell(
+    known: Iterable[Divergence], result: Mapping[str, str], spec: Spec
+) -> tuple[Divergence, ...]:
+    """The entries about a cell (implementation, dtype, version), their scenarios checked."""
+    found = tuple(
+        d
+        for d in known
+        if d.concerns(result["implementation"], spec.name, result["dtype"], result["version"])
+    )
+    for d in found:
+        if d.scenario is not None:
+            try:
+                admit(d.scenario, spec)
+            except RequestError as e:
+                raise RequestError(f"{d.name}: {e}") from None
+    return found
+
+
+def replays(entries: Sequence[Divergence]) -> list[Divergence]:
+    """Those whose scenario is run again, in the order of a result's ``replayed``."""
+    return [d for d in entries if d.scenario is not None]
+
+
+def stale(result: Mapping[str, Any], entries: Sequence[Divergence]) -> list[Divergence]:
+    """The entries that a result shows to be fixed."""
+    if result["verdict"] == "unsupported":
+        return []
+    seen = dict(zip((d.id for d in replays(entries)), result.get("replayed", ()), strict=False))
+    contracts = result["checks"].get("contracts", {})
+    out = []
+    for d in entries:
+        if d.id in seen:
+            still = d.check in seen[d.id]
+        else:
+            still = str(contracts.get(d.check, "")).startswith("broken") or any(
+                d.is_about(f) for f in result["findings"]
+            )
+        if not still:
+            out.append(d)
+    return out
+
+
+def settle(result: dict[str, Any], entries: Sequence[Divergence]) -> dict[str, Any]:
+    """The result with every known finding marked, and a finding for every stale entry."""
+    findings = []
+    for f in result["findings"]:
+        entry = next((d for d in entries if d.is_about(f)), None)
+        findings.append(f if entry is None else {**f, "known": entry.id, "issue": entry.issue})
+    for d in stale(result, entries):
+        findings.append(
+            {
+                "kind": "stale",
+                "check": d.check,
+                "summary": f"{d.name} no longer occurs; take it out of the file",
+                "known": d.id,
+                "issue": d.issue,
+            }
+        )
+    return {**result, "findings": findings}
+
+
+def all_known(result: Mapping[str, Any]) -> bool:
+    """Whether a settled result has findings, and each of them is known and still there."""
+    findings = result["findings"]
+    return bool(findings) and all("known" in f and f["kind"] != "stale" for f in findings)
+
+
+def unmatched(known: Iterable[Divergence], cells: Iterable[Mapping[str, str]]) -> list[str]:
+    """One sentence for each entry about none of ``cells``."""
+    some = [(c["implementation"], c["spec"], c["dtype"], c["version"]) for c in cells]
+    return [
+        f"{d.name} is about nothing that was judged: {d.implementation}, {d.spec}, {d.dtype}"
+        + (f", versions {d.versions}" if d.versions else "")
+        for d in known
+        if not any(d.concerns(*cell) for cell in some)
+    ]
+
+
+# ---- writing ---------------------------------------------------------------------------------
+
+
+def entry_of(
+    result: Mapping[str, Any], finding: Finding, *, issue: str = "", taken: set[str] | None = None
+) -> str:
+    """A finding as the TOML of an entry; its id, which is none of ``taken``, is added to them."""
+    check = check_of(finding)
+    words = (result["implementation"], check, result["dtype"])
+    plain = "-".join(re.sub(r"\W+", "-", str(w)).strip("-").lower() for w in words)
+    taken = set() if taken is None else taken
+    ids = (plain if k == 1 else f"{plain}-{k}" for k in itertools.count(1))
+    chosen = next(i for i in ids if i not in taken)
+    taken.add(chosen)
+    text = {
+        "id": chosen,
+        "issue": issue,
+        "versions": "",
+        "implementation": result["implementation"],
+        "spec": result["spec"],
+        "dtype": result["dtype"],
+        "check": check,
+        "says": reason_of(finding),
+    }
+    scenario = finding.get("scenario")
+    lines = ["[[divergence]]", *(f"{k} = {_quoted(str(v))}" for k, v in text.items())]
+    if isinstance(scenario, dict) and "groups" in scenario:
+        packed = json.dumps(scenario, allow_nan=False)
+        lines.append(f"scenario = {_quoted(packed)}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A TOML string; a literal one where that can be read without escapes."""
+    if "'" not in text and '"' in text and text.isprintable():
+        return f"'{text}'"
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,421 @@
+"""The difference between two recordings, told by the equations.
+
+Bits first.  Where they differ, both sides are judged from the recordings alone: either one follows
+what the other follows, and only rounds otherwise; or it does not, and the equation is named.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..admit import admitted
+from ..errors import RequestError
+from ..explain import Diagnosis, diagnoses
+from ..findings import profile_in_words
+from ..formats import EXTENDED
+from ..identify import identify
+from ..lockstep import Trace, failing, judge, run
+from ..oracle.scalars import Profile
+from ..render import equation_text
+from ..scenario import from_json
+from ..spec import Spec
+from ..spec_file import load
+from .corpus import name_of
+from .make import ANY, spec_path
+from .played import arrays, runs
+from .tape import Recording, Track
+from .traits import telling
+
+SCHEMA = "optconform/diff/1"
+
+EQUAL, WITHIN, DIVERGING, UNJUDGED = "bit-equal", "within the bounds", "diverging", "unjudged"
+NOT_RUN, UNSTEADY = "not run", "unsteady"
+LEVELS = {
+    EQUAL: "every tensor has the same bits",
+    WITHIN: "other bits, and both are roundings of the same equations",
+    DIVERGING: "the equations, or the precision they are computed in, are others",
+    UNJUDGED: "other values, and no spec describes the optimizer",
+    UNSTEADY: "no two runs of one release are alike, so nothing can be told",
+    NOT_RUN: "there is no scenario that ran on both sides",
+}
+
+SAME, NEW, FIXED, CHANGED = "same", "new", "fixed", "changed"
+MARKS = {
+    SAME: "nothing to tell",
+    NEW: "it did what it claims before, and does not now",
+    FIXED: "it does what it claims now, and did not before",
+    CHANGED: "other than before",
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """What the runs of one side follow; ``variant`` is None where nothing explains them."""
+
+    variant: Mapping[str, str] | None
+    profile: Profile
+    claimed: bool  # the claimed equations, in a precision that is no fault
+
+
+def difference(before: Recording, after: Recording) -> Row:
+    """Everything that differs, as strict JSON.  Raises RequestError where the two recordings have
+    nothing in common that could be compared."""
+    sides = [_by_name(r) for r in (before, after)]
+    names = list(dict.fromkeys([*sides[0], *sides[1]]))
+    rows = [_implementation(n, sides[0].get(n), sides[1].get(n)) for n in names]
+    if not any(n in sides[1] for n in sides[0]):
+        raise RequestError("the recordings have no implementation in common")
+    old, new = before.header["environment"], after.header["environment"]
+    return {
+        "schema": SCHEMA,
+        "before": _side(before),
+        "after": _side(after),
+        "environment": [
+            {"name": n, "before": old.get(n), "after": new.get(n)}
+            for n in sorted({*old, *new}, key=str.lower)
+            if old.get(n) != new.get(n)
+        ],
+        "levels": LEVELS,
+        "marks": MARKS,
+        "implementations": rows,
+    }
+
+
+def _side(recording: Recording) -> Row:
+    return {"name": str(recording.header.get("name", "")),
+            "environment": dict(recording.header["environment"])}  # fmt: skip
+
+
+def _by_name(recording: Recording) -> dict[str, dict[str, Track]]:
+    found: dict[str, dict[str, Track]] = {}
+    for track in recording.tracks:
+        name, dtype = track.label
+        found.setdefault(str(name), {})[str(dtype)] = track
+    return found
+
+
+def worse(data: Row, *, bits: bool = False) -> list[str]:
+    """One sentence for whatever an upgrade may break: numerics, defaults, names; with ``bits``,
+    rounding as well."""
+    out = []
+    for row in data["implementations"]:
+        name = row["implementation"]
+        if row["presence"] == "removed":
+            out.append(f"{name} is gone")
+        out += [f"{name}: {sentence}" for sentence in broken_options(row["signature"])]
+        gone = [s["name"] for s in row["states"] if s["change"] == "removed"]
+        out += [f"{name}: the state {s} is gone" for s in gone]
+        for cell in row["dtypes"]:
+            noticed = (DIVERGING, UNJUDGED, WITHIN) if bits else (DIVERGING, UNJUDGED)
+            if cell["level"] in noticed or cell["mark"] == NEW:
+                out.append(f"{name} ({cell['dtype']}): {cell['summary']}")
+    return out
+
+
+def broken_options(changes: Sequence[Row]) -> list[str]:
+    """What changes of the signature break a call."""
+    gone = [c["name"] for c in changes if c["change"] == "removed"]
+    must = [
+        c["name"]
+        for c in changes
+        if c["change"] == "added" and c["after"] is None and not c["name"].startswith("*")
+    ]
+    out = [f"options gone: {', '.join(gone)}"] if gone else []
+    out += [f"options that must be given now: {', '.join(must)}"] if must else []
+    return out + [
+        f"the default of {c['name']} was {c['before']}, is {c['after']}"
+        for c in changes
+        if c["change"] == "changed"
+    ]
+
+
+# ---- an implementation -----------------------------------------------------------------------
+
+
+def _implementation(
+    name: str, old: Mapping[str, Track] | None, new: Mapping[str, Track] | None
+) -> Row:
+    there = old or new
+    assert there is not None
+    first = next(iter(there.values()))
+    row: Row = {
+        "implementation": name,
+        "spec": first.about["spec"],
+        "presence": "both" if old and new else "removed" if old else "added",
+        "signature": [],
+        "states": [],
+        "refusals": [],
+        "dtypes": [],
+    }
+    if old is None or new is None:
+        return row
+    a, b = next(iter(old.values())).about, next(iter(new.values())).about
+    options = [x.get("signature", {}) for x in (a, b)]
+    if all(options):  # some have none that can be read
+        row["signature"] = _changes(*options)
+    held = [x.get("states", {}) for x in (a, b)]
+    if all(held):  # where one side never got to a step, its runs tell
+        row["states"] = _changes(*held)
+    said = [x.get("refusals", {}) for x in (a, b)]
+    row["refusals"] = [
+        {"what": w, "before": said[0][w], "after": said[1][w]}
+        for w in said[0]
+        if w in said[1] and said[0][w] != said[1][w]
+    ]
+    one_spec = a["spec"] == b["spec"]
+    row["dtypes"] = [_cell(old[d], new[d], one_spec=one_spec) for d in old if d in new]
+    if not (a.get("steady", True) and b.get("steady", True)):
+        for cell in row["dtypes"]:
+            if cell["differing"]:
+                cell |= {"level": UNSTEADY, "mark": SAME}
+                cell["summary"] = "a rerun of the same release differs as well"
+    return row
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Row]:
+    rows = []
+    for name in dict.fromkeys([*old, *new]):
+        here = {"name": name, "before": old.get(name), "after": new.get(name)}
+        if name not in new:
+            rows.append({**here, "change": "removed"})
+        elif name not in old:
+            rows.append({**here, "change": "added"})
+        elif old[name] != new[name]:
+            rows.append({**here, "change": "changed"})
+    return rows
+
+
+# ---- a cell ----------------------------------------------------------------------------------
+
+
+def _cell(old: Track, new: Track, *, one_spec: bool) -> Row:
+    """One implementation in one dtype."""
+    pairs = _pairs(old, new)
+    both = [p for p in pairs if _ran(old, p[0]) and _ran(new, p[1])]
+    cell: Row = {
+        "dtype": old.about["dtype"],
+        "scenarios": len(pairs),
+        "ran": len(both),
+        "level": EQUAL if both else NOT_RUN,
+        "mark": SAME,
+        "summary": "",
+        "differing": 0,
+    }
+    if not pairs:
+        return {**cell, "level": UNJUDGED, "mark": CHANGED,
+                "summary": "the two were recorded in other scenarios"}  # fmt: skip
+    told = _statuses(old, new, pairs)
+    differing = [p for p in both if _differ(old, new, p)]
+    cell["differing"] = len(differing)
+    if differing:
+        spec = load(spec_path(str(old.about["spec"])))
+        judged = spec.name != ANY and one_spec
+        if judged and old.about["dtype"] == "float64" and not EXTENDED:
+            judged = False
+        cell |= _judged(old, new, differing, spec) if judged else _unjudged(old, new, differing)
+        cell["summary"] += f" ({_where(old, pairs, differing)})"
+    if not both and not told:
+        cell["summary"] = f"on both sides {old.runs[pairs[0][0]]['status']}"
+    if told:
+        cell |= {"mark": told["mark"] if cell["mark"] == SAME else cell["mark"]}
+        cell["summary"] = "; ".join(x for x in (told["summary"], cell["summary"]) if x)
+    return cell
+
+
+Pair = tuple[int, int]
+
+
+def _pairs(old: Track, new: Track) -> list[Pair]:
+    """The runs of the same scenario."""
+    there = {name_of(run["scenario"]): k for k, run in enumerate(new.runs)}
+    names = [name_of(run["scenario"]) for run in old.runs]
+    return [(k, there[n]) for k, n in enumerate(names) if n in there]
+
+
+def _where(track: Track, pairs: Sequence[Pair], differing: Sequence[Pair]) -> str:
+    """In which scenarios two sides differ, as far as a word can tell."""
+    scenarios = {k: from_json(track.runs[k]["scenario"]) for k, _ in pairs}
+    odd = {k for k, _ in differing}
+    ran = [k for k, _ in pairs if _ran(track, k)]
+    words = telling([scenarios[k] for k in ran if k in odd],
+                    [scenarios[k] for k in ran if k not in odd])  # fmt: skip
+    return f"{len(differing)} of {len(pairs)} scenarios" + (f": {words}" if words else "")
+
+
+def _ran(track: Track, number: int) -> bool:
+    return bool(track.runs[number]["status"] == "done")
+
+
+def _statuses(old: Track, new: Track, pairs: Sequence[Pair]) -> Row | None:
+    """What raises on one side alone, or for another reason."""
+    worse: dict[str, int] = {}
+    better: dict[str, int] = {}
+    other: dict[str, int] = {}
+    for k, m in pairs:
+        a, b = str(old.runs[k]["status"]), str(new.runs[m]["status"])
+        if _kind(a) == _kind(b):
+            continue
+        table = worse if a == "done" else better if b == "done" else other
+        key = f"{b}" if a == "done" else a if b == "done" else f"{a}; now {b}"
+        table[key] = table.get(key, 0) + 1
+    if not worse and not better and not other:
+        return None
+    parts = [f"now {t}{_times(n, pairs)}" for t, n in worse.items()]
+    parts += [f"no longer {t}{_times(n, pairs)}" for t, n in better.items()]
+    parts += [f"was {t}{_times(n, pairs)}" for t, n in other.items()]
+    mark = NEW if worse else FIXED if better and not other else CHANGED
+    return {"mark": mark, "summary": "; ".join(parts[:3])}
+
+
+def _times(n: int, pairs: Sequence[Pair]) -> str:
+    return f" ({n} of {len(pairs)} scenarios)"
+
+
+def _kind(status: str) -> str:
+    """A status without what a message says: ``raised TypeError``."""
+    return status if status == "done" else status.partition(":")[0]
+
+
+def _differ(old: Track, new: Track, pair: Pair) -> bool:
+    a, b = arrays(old, pair[0]), arrays(new, pair[1])
+    shared = [n for n in a if n in b]
+    return any(not _same_bits(a[n], b[n]) for n in shared)
+
+
+def _same_bits(a: Any, b: Any) -> bool:
+    """The same numbers, zeros by their sign; one NaN is as good as another."""
+    return bool(
+        a.shape == b.shape
+        and np.array_equal(a, b, equal_nan=True)
+        and np.array_equal(np.signbit(a) & (a == 0), np.signbit(b) & (b == 0))
+    )
+
+
+def _unjudged(old: Track, new: Track, pairs: Sequence[Pair]) -> Row:
+    """How far apart two sides are that no spec describes."""
+    apart = {k: _apart(arrays(old, k)["param"], arrays(new, m)["param"]) for k, m in pairs}
+    plain = apart.pop(0, 0.0)  # the first scenario is the plainest
+    most = max(apart.values(), default=0.0)
+    in_plain = f"differ by {plain:.2g} of the largest" if plain else "are the same"
+    in_others = f"differ by up to {most:.2g} of the largest"
+    if np.isinf(plain):
+        in_plain = "are finite on one side alone here and there"
+    if np.isinf(most):
+        in_others = "are finite on one side alone here and there"
+    how = f"parameters {in_plain} in the plain run at the defaults"
+    how += f"; in others they {in_others}" if most else "" if plain else "; only the state differs"
+    return {"level": UNJUDGED, "mark": CHANGED, "summary": how}
+
+
+def _apart(a: Any, b: Any) -> float:
+    """The largest difference, in units of the largest finite parameter; infinite where one side
+    alone is finite."""
+    if a.shape != b.shape or (np.isfinite(a) != np.isfinite(b)).any():
+        return float("inf")
+    a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+    with np.errstate(all="ignore"):
+        scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
+        return float(np.abs(a - b).max(initial=0.0) / scale) if scale else 0.0
+
+
+# ---- by the oracle ---------------------------------------------------------------------------
+
+
+def _judged(old: Track, new: Track, pairs: Sequence[Pair], spec: Spec) -> Row:
+    traces = [
+        [run(played, scenario, spec) for scenario, played in _picked(track, chosen)]
+        for track, chosen in ((old, [k for k, _ in pairs]), (new, [m for _, m in pairs]))
+    ]
+    claims = [spec.variant(t.about["variant"]) for t in (old, new)]
+    a, b = (_follows(t, spec, c) for t, c in zip(traces, claims, strict=True))
+    follows = {"before": _told(a), "after": _told(b)}
+    if _explains(a, traces[1], spec) and _explains(b, traces[0], spec):
+        mark = SAME if a.claimed == b.claimed else CHANGED
+        return {"level": WITHIN, "mark": mark, "follows": follows,
+                "summary": "other roundings of the same equations"}  # fmt: skip
+    mark = NEW if a.claimed else FIXED if b.claimed else CHANGED
+    return {"level": DIVERGING, "mark": mark, "follows": follows, **_why(a, b, traces, spec)}
+
+
+def _picked(track: Track, chosen: Iterable[int]) -> list[Any]:
+    every = runs(track)
+    return [every[k] for k in chosen]
+
+
+def _follows(traces: Sequence[Trace], spec: Spec, claimed: Mapping[str, str]) -> Follows:
+    usual = Profile()
+    if not any(failing(judge(t, spec, claimed, profile=usual)) for t in traces):
+        return Follows(claimed, usual, True)
+    found = identify(traces, spec, instead_of=claimed)
+    if found.variant is None:
+        return Follows(None, usual, False)
+    dtype = traces[0].scenario.dtype
+    same = spec.variant(found.variant) == dict(claimed)
+    return Follows(found.variant, found.profile, same and found.profile.harmless(dtype))
+
+
+def _explains(follows: Follows, traces: Sequence[Trace], spec: Spec) -> bool:
+    if follows.variant is None:
+        return False
+    variant = tuple(spec.variant(follows.variant).items())
+    return all(admitted(t, spec, [variant], follows.profile) for t in traces)
+
+
+def _told(follows: Follows) -> Row | None:
+    if follows.variant is None:
+        return None
+    return {"variant": dict(follows.variant), "profile": follows.profile.as_dict()}
+
+
+def _why(a: Follows, b: Follows, traces: Sequence[Sequence[Trace]], spec: Spec) -> Row:
+    """One sentence, and the first place where the second side leaves what the first follows."""
+    found: Row = {}
+    if a.variant is not None:
+        where = _first(traces[1], spec, a)
+        if where is not None:
+            d, trace = where
+            found = {
+                "step": d.step, "tensor": d.tensor, "index": [d.index], "observed": d.observed,
+                "expected": d.expected, "bound": d.bound, "ratio": d.ratio,
+                "equation": equation_text(spec, a.variant, d.equation),
+                "scenario": name_of(trace.scenario),
+            }  # fmt: skip
+    if a.variant is None and b.variant is None:
+        said = "no variant explains either side"
+    elif a.variant is None:
+        said = f"no variant explained it; now it follows {_axes(b, spec)}"
+    elif b.variant is None:
+        said = f"followed {_axes(a, spec)}; no variant explains it now"
+        if found:
+            said += f": step {found['step']}, {found['tensor']} off by {found['ratio']:.3g} bounds"
+    elif dict(spec.variant(a.variant)) == dict(spec.variant(b.variant)):
+        was, now = (
+            profile_in_words(f.profile) or "computed in the usual precision" for f in (a, b)
+        )
+        said = f"was {was}; now {now}"
+    else:
+        said = f"followed {_axes(a, spec, b)}, follows {_axes(b, spec, a)}"
+    return {"summary": said, **found}
+
+
+def _axes(f: Follows, spec: Spec, other: Follows | None = None) -> str:
+    """The axes of a variant: those that differ from the other's, or from the default."""
+    assert f.variant is not None
+    usual = {a: axis.default for a, axis in spec.axes.items()}
+    mine = {**usual, **f.variant}
+    theirs = {**usual, **(other.variant or {})} if other else usual
+    parts = [f"{a} = {v}" for a, v in mine.items() if v != theirs[a]]
+    return ", ".join(parts) or f"the equations of {spec.name}"
+
+
+def _first(traces: Sequence[Trace], spec: Spec, by: Follows) -> tuple[Diagnosis, Trace] | None:
+    assert by.variant is not None
+    for trace in traces:
+        judged = judge(trace, spec, by.variant, profile=by.profile)
+        for d in diagnoses(trace, spec, by.variant, by.profile, judged):
+            return d, trace
+    return None

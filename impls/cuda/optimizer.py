@@ -1,0 +1,277 @@
+"""What the six classes share: a step that runs generated kernels on the state of torch's class."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optconform import expr
+from optconform.impls.cuda import body, host
+from optconform.impls.cuda import device as device_program
+from optconform.impls.cuda.emit import Kernel
+from optconform.impls.cuda.plan import NAMES, Key, Launch, Member, Plan, Program
+from optconform.spec import Spec
+from optconform.spec_file import load
+
+Shape = tuple[str, frozenset[str], frozenset[str], bool]
+"""The spec of a group, the conditions that hold, what is 0, and whether it is capturable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Where and how the kernels run; see :class:`Generated`."""
+
+    device: str
+    state_dtype: torch.dtype | None
+    stochastic_rounding: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        kind = torch.device(self.device).type
+        if kind not in ("cuda", "cpu"):
+            raise ValueError(f"device is 'cuda' or 'cpu', not {self.device!r}")
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError(
+                "these kernels need a CUDA device, and torch finds none; device='cpu' chooses the "
+                "build of the same kernels for the host"
+            )
+        if self.state_dtype not in (None, torch.float32):
+            raise ValueError(f"state_dtype is None or torch.float32, not {self.state_dtype}")
+        if isinstance(self.seed, bool) or not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed is an integer in [0, 2**64), not {self.seed!r}")
+
+
+class Generated(Optimizer):
+    """A class of torch.optim whose step runs kernels that were generated from its spec.
+
+    Constructor, state and checkpoints are those of the class of torch.optim of the same name, which
+    each subclass also derives from.  ``foreach`` and ``fused`` choose a code path in torch and have
+    no effect here; ``differentiable`` is refused.
+    """
+
+    _step_supports_amp_scaling = True
+    _build: Build
+    _plan: Plan | None = None
+    grad_scale: Tensor | None
+    found_inf: Tensor | None
+
+    _spec: ClassVar[str]
+
+    def _choose(
+        self,
+        device: str | None,
+        state_dtype: torch.dtype | None,
+        stochastic_rounding: bool,
+        seed: int,
+        differentiable: bool,
+    ) -> None:
+        """Settle where the kernels run, before the constructor of torch's class."""
+        if differentiable:
+            raise ValueError(f"{type(self).__name__} cannot be differentiated through")
+        self._build = Build(device or "cuda", state_dtype, stochastic_rounding, seed)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters, as torch does; those that lie elsewhere than the kernels run are refused.
+
+        Raises:
+            ValueError: a parameter is on another kind of device. Nothing has been added then.
+        """
+        super().add_param_group(param_group)
+        kind = torch.device(self._build.device).type
+        for p in self.param_groups[-1]["params"]:
+            if p.device.type != kind:
+                self.param_groups.pop()
+                raise ValueError(
+                    f"{type(self).__name__} was built for {kind}, and a parameter is on {p.device}"
+                )
+        self._plan = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_build": self._build}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._plan = None
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a checkpoint of this class, or of the class of torch.optim of the same name.
+
+        It is copied: later steps leave it as it is.
+        """
+        super().load_state_dict({**state_dict, "state": deepcopy(state_dict["state"])})
+        if self._build.state_dtype is None:
+            return
+        # torch rounds to the parameter's dtype what it loads
+        saved = [i for g in state_dict["param_groups"] for i in g["params"]]
+        for i, p in zip(saved, self._all(), strict=True):
+            for name, x in state_dict["state"].get(i, {}).items():
+                if isinstance(x, Tensor) and name != "step":
+                    self.state[p][name] = x.to(p.device, self._held(p), copy=True)
+
+    def _all(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    # The step.
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; those whose ``grad`` is None are left.
+
+        Args:
+            closure: evaluates the model again, with gradients on, and returns the loss.
+
+        Returns:
+            The closure's loss, or None without a closure.
+
+        Raises:
+            RuntimeError: a gradient is sparse. Nothing has been updated then.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        groups = self.param_groups
+        if found_inf is not None and not all(g.get("capturable", False) for g in groups):
+            if found_inf.item():
+                return loss
+            found_inf = None
+        hypers = [_hypers(self._spec_of(g), g) for g in groups]
+        shapes = [self._shape(g, h) for g, h in zip(groups, hypers, strict=True)]
+        params = self._all()
+        plan = self._plan
+        if plan is None or not plan.holds(params, shapes, self.state):
+            plan = self._plan = self._planned(params, shapes)
+        torch.autograd.graph.increment_version(plan.params)
+        rates = [g["lr"] for g in groups]
+        for launch in plan.launches:
+            launch.run(hypers, rates, grad_scale, found_inf)
+        return loss
+
+    def _spec_of(self, group: Mapping[str, Any]) -> Spec:
+        if self._spec in ("adam", "adamw"):
+            return load("adamw" if group["decoupled_weight_decay"] else "adam")
+        return load(self._spec)
+
+    def _shape(self, group: Mapping[str, Any], hypers: Mapping[str, float]) -> Shape:
+        """What of a group decides which program runs."""
+        spec = self._spec_of(group).name
+        rest = tuple((n, x) for n, x in hypers.items() if n != "lr")  # which changes every step
+        truths, zero = _settled(spec, rest)
+        return spec, truths, zero, bool(group.get("capturable", False))
+
+    def _planned(self, params: Sequence[Tensor], shapes: Sequence[Shape]) -> Plan:
+        if self._build.device != "cpu":
+            device_program.refuse_capture()
+        for p in params:
+            if p.grad is not None and p.grad.layout is not torch.strided:
+                raise RuntimeError(
+                    f"{type(self).__name__} takes dense gradients only, and one is sparse "
+                    f"({p.grad.layout})"
+                )
+            if p.grad is not None and p.dtype not in NAMES:
+                raise TypeError(f"{type(self).__name__} has no kernel for {p.dtype}")
+        together: dict[Key, list[Member]] = {}
+        once = False
+        numbers = itertools.count()
+        for index, (group, shape) in enumerate(zip(self.param_groups, shapes, strict=True)):
+            spec, truths, zero, capturable = shape
+            names = {s.name: s.torch_name for s in body.states(spec, truths)}
+            for p, number in zip(group["params"], numbers, strict=False):
+                if p.grad is None:
+                    continue
+                first = self._complete(p, group)
+                now = truths
+                if first and "t == 1" in body.conditions(spec):
+                    now, once = truths | {"t == 1"}, True
+                key = Key(
+                    spec=spec,
+                    truths=now,
+                    zero=zero,
+                    param=NAMES[p.dtype],
+                    state=NAMES[self._held(p)],
+                    stochastic=self._build.stochastic_rounding,
+                    capturable=capturable,
+                    device=p.device,
+                )
+                state = self.state.get(p, {})
+                count = int(state["step"]) if "step" in state else int(not first)
+                member = Member(p, number, index, state, names, count)
+                together.setdefault(key, []).append(member)
+        launches = [
+            Launch(key, members, functools.partial(built, device=key.device), self._build.seed)
+            for key, members in together.items()
+        ]
+        return Plan(params, launches, shapes, self.state, once=once)
+
+    def _held(self, p: Tensor) -> torch.dtype:
+        """The dtype of the state of ``p``."""
+        narrow = p.dtype in (torch.float16, torch.bfloat16)
+        return self._build.state_dtype or p.dtype if narrow else p.dtype
+
+    def _complete(self, p: Tensor, group: Mapping[str, Any]) -> bool:
+        """Give ``p`` the state that it lacks; whether it lacked any."""
+        hypers = _hypers(self._spec_of(group), group)
+        spec, truths, *_ = self._shape(group, hypers)
+        states = body.states(spec, truths)
+        counts = spec != "sgd" or self._build.stochastic_rounding
+        if not states and not counts:
+            return False
+        state, dtype = self.state[p], self._held(p)
+        if counts and "step" not in state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+        first = False
+        for s in states:
+            x = state.get(s.torch_name)
+            if x is None:
+                first = True
+                fill = hypers[s.init] if s.init in hypers else float(s.init)
+                state[s.torch_name] = torch.full_like(
+                    p,
+                    complex(fill, fill) if p.is_complex() else fill,
+                    dtype=dtype,
+                    memory_format=torch.preserve_format,
+                    requires_grad=False,
+                )
+            elif x.dtype != dtype:
+                state[s.torch_name] = x.to(dtype)
+        return first
+
+
+def built(kernel: Kernel, *, device: torch.device) -> Program:
+    """The kernel for tensors on this device."""
+    if device.type == "cpu":
+        return host.program(kernel)
+    return device_program.program(kernel, device)
+
+
+def _hypers(spec: Spec, group: Mapping[str, Any]) -> dict[str, float]:
+    """A group's options by the spec's names.
+
+    An lr that is a tensor of a capturable group is left where it is, and 0 here.
+    """
+    out = {}
+    for name in spec.hypers:
+        value = group["betas"][name == "beta2"] if name in ("beta1", "beta2") else group[name]
+        if name == "lr" and isinstance(value, Tensor) and group.get("capturable"):
+            value = 0.0
+        out[name] = value if type(value) is float else float(value)
+    return out
+
+
+@functools.lru_cache(maxsize=1024)
+def _settled(
+    spec: str, hypers: tuple[tuple[str, float], ...]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The conditions that hold beyond the first step, and the decay if it is 0."""
+    values = {**dict(hypers), "t": 2.0}
+    truths = frozenset(c for c in body.conditions(spec) if expr.holds(c, values))
+    return truths, frozenset({"weight_decay"} if values["weight_decay"] == 0 else ())

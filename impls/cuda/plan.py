@@ -1,0 +1,360 @@
+"""What one step launches: every tensor of an optimizer in a few tables, made once and reused.
+
+A plan holds as long as every tensor lies where it did, each parameter that had a gradient has one
+again, and the same programs run; :meth:`Plan.holds` looks at all of that before each step.
+Gradients that only moved are pointed to anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from optconform.impls.cuda.body import lowered
+from optconform.impls.cuda.emit import CHUNK, Kernel
+
+GRAD = operator.attrgetter("grad")
+POINTER = Tensor.data_ptr
+CONTIGUOUS = Tensor.is_contiguous
+STRIPES = 16
+"""State tensors are known by identity.  What moves their memory under them (``x.data = ...``, as
+when the state is offloaded) moves all of them, so a part is looked at in each step."""
+
+NAMES = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "float16",
+    torch.complex64: "float32",
+    torch.complex128: "float64",
+}
+
+
+class Program(Protocol):
+    """A kernel that was built for a kind of memory."""
+
+    def place(self, array: NDArray[Any]) -> tuple[int, object]:
+        """Where the kernel can read ``array``, itself or a copy, and what keeps that alive."""
+
+    def step(self, args: NDArray[np.void]) -> None:
+        """Run the work list."""
+
+    def rows(self, hypers: Tensor, out: Tensor) -> None:
+        """The constants of every row, computed where the tensors are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A parameter with a gradient, as the plan was told of it.
+
+    ``number`` counts all parameters of the optimizer, ``group`` its groups; ``names`` are those of
+    ``state`` by the body's names.
+    """
+
+    param: Tensor
+    number: int
+    group: int
+    state: dict[str, Any] = field(repr=False)
+    names: Mapping[str, str] = field(repr=False)
+    count: int  # steps that were taken
+
+    def array(self, name: str) -> Tensor:
+        if name == "p":
+            return self.param.detach()
+        if name == "grad":
+            assert self.param.grad is not None
+            return self.param.grad
+        found: Tensor = self.state[self.names[name]]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What the members of one launch have in common."""
+
+    spec: str
+    truths: frozenset[str]
+    zero: frozenset[str]
+    param: str
+    state: str
+    stochastic: bool
+    capturable: bool
+    device: torch.device
+
+
+@functools.cache
+def kernel_of(key: Key) -> Kernel:
+    body = lowered(key.spec, key.truths, zero=key.zero)
+    chance = key.stochastic and "bfloat16" in (key.param, key.state)
+    return Kernel(body, key.param, key.state, chance)
+
+
+def work_list(sizes: NDArray[np.int64]) -> NDArray[np.int32]:
+    """(tensor, chunk) for every chunk of every tensor; shape (chunks, 2), int32."""
+    chunks = -(-sizes // CHUNK)
+    total = int(chunks.sum())
+    out = np.empty((total, 2), np.int32)
+    out[:, 0] = np.repeat(np.arange(len(sizes)), chunks)
+    out[:, 1] = np.arange(total) - np.repeat(np.cumsum(chunks) - chunks, chunks)
+    return out
+
+
+class Launch:
+    """One launch: members that run the same program on one device."""
+
+    def __init__(
+        self, key: Key, members: Sequence[Member], build: Callable[[Kernel], Program], seed: int
+    ) -> None:
+        self.key, self.members, self.kernel = key, members, kernel_of(key)
+        self.program = build(self.kernel)
+        names = self.kernel.body.arrays
+        self.staged: list[tuple[int, int, Tensor]] = []  # member, array, its copy in flat order
+        self.strides = [_flat_strides(m.param) for m in members]
+        entries = self.entries = np.zeros(len(members), self.kernel.entry)
+        for i, m in enumerate(members):
+            flat = [self._flat(i, k, m.array(name)) for k, name in enumerate(names)]
+            entries["array"][i] = list(map(POINTER, flat))
+            entries["n"][i] = flat[0].numel()
+            entries["number"][i] = m.number
+        self.loose = [  # members whose gradient is read where it is
+            i for i in range(len(members)) if (i, 1) not in {s[:2] for s in self.staged}
+        ]
+        self.plain = all(m.param.is_contiguous() and not m.param.is_complex() for m in members)
+        self.dtype = members[0].param.dtype
+        self.counts = np.array([m.count for m in members], np.float64)
+        alike: dict[tuple[int, int], int] = {}
+        for m in members:
+            alike.setdefault((m.group, m.count), len(alike))
+        entries["row"] = [alike[m.group, m.count] for m in members]
+        self.row_groups = [group for group, _ in alike]
+        first = {r: i for i, r in reversed(list(enumerate(entries["row"].tolist())))}
+        self.row_members = [first[r] for r in range(len(alike))]
+        self.steps = self._shared_steps()
+        self.seen = self.steps.numpy() if self.steps is not None and not self._on_device else None
+        self._prepare(seed)
+
+    @property
+    def _on_device(self) -> bool:
+        return self.key.device.type != "cpu" and self.key.capturable
+
+    def _flat(self, i: int, k: int, x: Tensor) -> Tensor:
+        """An array as it lies in memory, or a copy if that is not the order of the parameter's."""
+        real = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+        odd = x.is_conj() or x.is_neg()
+        if not odd and _same_layout(real.shape, real.stride(), self.strides[i]):
+            return real
+        copy = torch.empty_strided(real.shape, self.strides[i], dtype=real.dtype, device=x.device)
+        self.staged.append((i, k, copy))
+        return copy
+
+    def _shared_steps(self) -> Tensor | None:
+        """The step counters of all members as views of one tensor, so that one addition counts."""
+        if "step" not in self.members[0].state:
+            return None
+        device = self.key.device if self.key.capturable else torch.device("cpu")
+        steps = torch.tensor([m.count for m in self.members], dtype=torch.float32, device=device)
+        for m, x in zip(self.members, steps.unbind(), strict=True):
+            m.state["step"] = x
+        return steps
+
+    def _prepare(self, seed: int) -> None:
+        args = self.args = np.zeros(1, self.kernel.args)
+        self.work = work_list(self.entries["n"])
+        args["seed"], args["n_work"] = seed, len(self.work)
+        args["work"], self._work_owner = self.program.place(self.work)
+        self.place_entries()
+        n_rows, body = len(self.row_groups), self.kernel.body
+        self.rows = np.zeros(max(n_rows, 1), self.kernel.row)
+        self.by_value = n_rows <= self.kernel.few and not self.key.capturable
+        if self.by_value:
+            self.rows = args["few"][0, :n_rows]
+        self.k = self.rows["k"]
+        self.width = len(body.constants)
+        if self.key.capturable:
+            names = self.kernel.hypers
+            self.table = torch.zeros((n_rows, len(names)), dtype=torch.float64)
+            self.table = self.table.to(self.key.device)
+            self.told = np.zeros((n_rows, len(names)))
+            self.told[:] = np.nan
+            size = n_rows * self.kernel.row.itemsize
+            self.device_rows = torch.zeros(size, dtype=torch.uint8, device=self.key.device)
+            args["rows"] = self.device_rows.data_ptr()
+            self.row_index = torch.tensor(self.row_members, device=self.key.device)
+
+    def place_entries(self) -> None:
+        pointers = self.entries["array"]
+        self.entries["aligned"] = (np.bitwise_or.reduce(pointers, axis=1) & 15) == 0
+        self.args["entries"], self._entries_owner = self.program.place(self.entries)
+
+    def repoint(self, grads: Sequence[Tensor]) -> bool:
+        """Take gradients that moved; False where one no longer lies as its parameter does."""
+        for i in self.loose:
+            g = grads[i]
+            real = torch.view_as_real(g) if g.is_complex() and not g.is_conj() else g
+            if g.is_neg() or g.is_conj() or g.dtype is not self.dtype:
+                return False
+            if not _same_layout(real.shape, real.stride(), self.strides[i]):
+                return False
+        if len(self.loose) == len(grads):
+            self.entries["array"][:, 1] = list(map(POINTER, grads))
+        else:
+            for i in self.loose:
+                self.entries["array"][i, 1] = grads[i].data_ptr()
+        self.place_entries()
+        return True
+
+    def counted(self) -> bool:
+        """Whether the step counters stand where this plan left them."""
+        return self.seen is None or bool((self.seen == self.counts).all())
+
+    def run(
+        self,
+        hypers: Sequence[Mapping[str, float]],
+        rates: Sequence[object],
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        """One step.  ``hypers`` of every group, ``rates`` their lr as the user gave it."""
+        for i, k, copy in self.staged:
+            name = self.kernel.body.arrays[k]
+            if name in self.kernel.body.reads:
+                copy.copy_(_real(self.members[i].array(name)))
+        self.counts += 1
+        if self.key.capturable:
+            self._rows_on_device(hypers, rates, found_inf)
+        else:
+            if self.steps is not None:
+                self.steps += 1
+            for r, (group, i) in enumerate(zip(self.row_groups, self.row_members, strict=True)):
+                t = float(self.counts[i])
+                self.k[r, : self.width] = self.kernel.body.scalars({**hypers[group], "t": t})
+                self.rows["t"][r] = t
+            if not self.by_value:
+                self.args["rows"], self._rows_owner = self.program.place(self.rows)
+        scale, inf = (
+            None if x is None else x.to(self.key.device, torch.float32)
+            for x in (grad_scale, found_inf)
+        )
+        self.args["grad_scale"] = 0 if scale is None else scale.data_ptr()
+        self.args["found_inf"] = 0 if inf is None else inf.data_ptr()
+        self.program.step(self.args)
+        for i, k, copy in self.staged:
+            name = self.kernel.body.arrays[k]
+            if name in self.kernel.body.writes:
+                _real(self.members[i].array(name)).copy_(copy)
+
+    def _rows_on_device(
+        self,
+        hypers: Sequence[Mapping[str, float]],
+        rates: Sequence[object],
+        found_inf: Tensor | None,
+    ) -> None:
+        """The constants from the step counters and learning rates where they are."""
+        names = self.kernel.hypers
+        now = np.array(
+            [[0.0 if n in ("t", "lr0") else hypers[g][n] for n in names] for g in self.row_groups]
+        )
+        if not np.array_equal(now, self.told):
+            self.table.copy_(torch.from_numpy(now))
+            self.told = now
+        t = names.index("t")
+        if self.steps is None:
+            self.table[:, t].fill_(float(self.counts[0]))
+        else:
+            self.steps += 1 if found_inf is None else 1 - found_inf.to(self.steps.device)
+            self.table[:, t].copy_(self.steps.index_select(0, self.row_index))
+        for r, group in enumerate(self.row_groups):
+            rate = rates[group]
+            if isinstance(rate, Tensor) and "lr" in names:
+                self.table[r, names.index("lr")].copy_(rate.reshape(()))
+        self.program.rows(self.table, self.device_rows)
+
+
+class Plan:
+    """All launches of an optimizer, and what must not change for them to be right."""
+
+    def __init__(
+        self,
+        params: Sequence[Tensor],
+        launches: Sequence[Launch],
+        shapes: Sequence[object],
+        state: Mapping[Tensor, dict[str, Any]],
+        *,
+        once: bool,
+    ) -> None:
+        self.launches, self.shapes, self.once = launches, shapes, once
+        members = [m for launch in launches for m in launch.members]
+        self.params = [m.param for m in members]
+        self.states = [m.state for m in members]
+        self.order = [m.number for m in members]
+        self.live = frozenset(self.order)
+        self.whole = self.order == list(range(len(params)))
+        self.pointers = list(map(POINTER, params))
+        self.grads = list(map(POINTER, map(GRAD, self.params)))
+        self.entries = list(state.values())
+        self.held = [x for s in self.states for x in s.values()]
+        self.stripes = [list(map(POINTER, self.held[k::STRIPES])) for k in range(STRIPES)]
+        self.turn = 0
+        self.plain = all(launch.plain and not launch.staged for launch in launches)
+
+    def holds(
+        self,
+        params: Sequence[Tensor],
+        shapes: Sequence[object],
+        state: Mapping[Tensor, dict[str, Any]],
+    ) -> bool:
+        """Whether it still describes what is there; gradients that moved are taken over."""
+        if self.once or shapes != self.shapes or list(map(POINTER, params)) != self.pointers:
+            return False
+        if len(state) != len(self.entries):
+            return False
+        if not all(map(operator.is_, self.entries, state.values())):
+            return False
+        there = itertools.chain.from_iterable(map(dict.values, self.states))
+        if not all(map(operator.is_, self.held, there)):
+            return False
+        self.turn = (self.turn + 1) % STRIPES
+        if list(map(POINTER, self.held[self.turn :: STRIPES])) != self.stripes[self.turn]:
+            return False
+        grads = list(map(GRAD, params))
+        if not self.whole:
+            if any((g is None) is (i in self.live) for i, g in enumerate(grads)):
+                return False
+            grads = [grads[i] for i in self.order]
+        try:
+            now = list(map(POINTER, grads))
+        except (TypeError, RuntimeError):  # a gradient is None or sparse
+            return False
+        if now != self.grads or not (self.plain and all(map(CONTIGUOUS, grads))):
+            if any(g.layout is not torch.strided for g in grads):
+                return False
+            left = iter(grads)
+            for launch in self.launches:
+                if not launch.repoint(list(itertools.islice(left, len(launch.members)))):
+                    return False
+            self.grads = now
+        return all(launch.counted() for launch in self.launches)
+
+
+def _real(x: Tensor) -> Tensor:
+    """A tensor whose complex numbers are pairs in the same memory."""
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+
+
+def _flat_strides(p: Tensor) -> tuple[int, ...]:
+    """The strides in which a parameter's elements fill memory without gaps: its own if they do."""
+    real = torch.view_as_real(p.detach()) if p.is_complex() else p
+    return torch.empty_like(real, device="meta", memory_format=torch.preserve_format).stride()
+
+
+def _same_layout(shape: Sequence[int], a: Sequence[int], b: Sequence[int]) -> bool:
+    return a == b or all(n <= 1 or x == y for n, x, y in zip(shape, a, b, strict=True))

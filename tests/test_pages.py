@@ -1,0 +1,73 @@
+"""The commands and the code of the pages for adopters and upgraders are those that work.
+
+What they do is tested where it is run: ``test_pytest_plugin.py`` adopts by this page's code, and
+``test_recording.py`` audits.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from optconform.cli import cli
+from optconform.known import TEXTS
+from optconform.pytest_plugin import OPTIONS
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = ("adopt.md", "audit.md", "campaign.md", "github-workflow.yml")
+
+
+def _commands(page: str) -> list[list[str]]:
+    """Every line that runs optconform or pytest, in words; folded lines of YAML joined."""
+    text = (DOCS / page).read_text()
+    if page.endswith(".yml"):
+        text = re.sub(r"run: >-\n\s+", "run: ", text)
+        text = re.sub(r"\n\s+--", " --", text)
+        lines = re.findall(r"run: (.*)", text)
+    else:
+        lines = re.findall(r"^    ((?:optconform|pytest) .*)$", text, re.M)
+    return [shlex.split(x) for x in lines if x.startswith(("optconform ", "pytest "))]
+
+
+COMMANDS = [(page, words) for page in PAGES for words in _commands(page)]
+
+
+def test_the_pages_have_commands() -> None:
+    assert {page for page, _ in COMMANDS} == set(PAGES)
+    named = {words[1] for _, words in COMMANDS if words[0] == "optconform"}
+    assert named == {"check", "known", "audit", "record", "diff"}
+
+
+@pytest.mark.parametrize("words", [w for _, w in COMMANDS if w[0] == "optconform"], ids=" ".join)
+def test_every_command_is_understood(words: list[str]) -> None:
+    command = cli.get_command(click.Context(cli), words[1])
+    assert command is not None
+    command.make_context(words[1], words[2:])  # UsageError otherwise
+
+
+@pytest.mark.parametrize("words", [w for _, w in COMMANDS if w[0] == "pytest"], ids=" ".join)
+def test_every_option_of_pytest_is_there(words: list[str], pytestconfig: pytest.Config) -> None:
+    ours = [w for w in words if w.startswith("--optconform-")]
+    assert ours
+    assert {w.partition("=")[0].removeprefix("--optconform-") for w in ours} <= set(OPTIONS)
+    for name in OPTIONS:
+        assert pytestconfig.getoption(f"optconform_{name}") is None
+
+
+def test_the_code_on_the_pages_is_python() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "adopt.md").read_text(), re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        ast.parse(block)
+
+
+def test_the_entry_on_the_page_is_one() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (DOCS / "adopt.md").read_text(), re.S)
+    (entry,) = tomllib.loads(block)["divergence"]
+    assert tuple(entry) == TEXTS

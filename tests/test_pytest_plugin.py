@@ -1,0 +1,169 @@
+"""optconform in somebody else's pytest suite: a small library, in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import overlay
+import pytest
+
+LIBRARY = (Path(__file__).parent / "subjects/thirdparty/smallopt.py").read_text()
+FIXED = LIBRARY.replace('(v_hat + group["eps"]).sqrt()', 'v_hat.sqrt() + group["eps"]')
+
+PAGE = (Path(__file__).parent.parent / "docs/adopt.md").read_text()
+SUITE = re.findall(r"```python\n(.*?)```", PAGE, re.S)[0].replace("mylib", "smallopt")
+"""The lines that the page documents."""
+
+FAULT = "follows eps = inside, claims eps = outside"
+
+Outcomes = dict[str, str]
+
+
+class Adopter:
+    """A folder with the library's tests, and the environment that they run in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = overlay.environment(folder / "environment")
+        self.known = folder / "known-divergences.toml"
+        self.release(LIBRARY)
+        self.suite()
+
+    def release(self, text: str) -> None:
+        file = overlay.wheel(self.folder, "smallopt", "1.0", {"smallopt": text})
+        overlay.install(self.python, file)
+
+    def suite(self, more: str = "") -> None:
+        text = SUITE.replace("SGD)", "SGD, dtypes=['float32'])")
+        text = text.replace('spec="adamw")', f'spec="adamw", dtypes=["float32"]{more})')
+        assert text.count("float32") == 2
+        (self.folder / "test_smallopt.py").write_text(text)
+
+    def pytest(self, *options: str) -> tuple[int, str, Outcomes]:
+        """Exit status, output, and the outcome of every item."""
+        junit = self.folder / "junit.xml"
+        done = subprocess.run(
+            [self.python, "-m", "pytest", "-p", "no:cacheprovider", "--junitxml", str(junit),
+             "--optconform-examples", "6", "--hypothesis-profile", "ci", *options],
+            cwd=self.folder, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        assert junit.exists(), done.stdout + done.stderr
+        outcomes = {}
+        for case in ElementTree.parse(junit).iter("testcase"):
+            child = next((c for c in case if c.tag in ("failure", "skipped", "error")), None)
+            kind = "passed" if child is None else child.get("type") or child.tag
+            name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"
+            outcomes[name] = kind.removeprefix("pytest.")
+        return done.returncode, done.stdout + done.stderr, outcomes
+
+
+@pytest.fixture(scope="module")
+def adopter(tmp_path_factory: pytest.TempPathFactory) -> Adopter:
+    return Adopter(tmp_path_factory.mktemp("adopter"))
+
+
+@pytest.fixture(scope="module")
+def first(adopter: Adopter) -> tuple[int, str, Outcomes]:
+    """The first run, on two processes."""
+    return adopter.pytest(
+        "-n", "2", "--optconform-report=report.html", "--optconform-json=record.json"
+    )
+
+
+def failures(outcomes: Outcomes) -> list[str]:
+    return [n for n, o in outcomes.items() if o not in ("passed", "skip", "skipped", "xfail")]
+
+
+def test_one_fault_is_one_failure(first: tuple[int, str, Outcomes]) -> None:
+    status, output, outcomes = first
+    assert status == 1
+    assert failures(outcomes) == ["TestAdamW::test_equation[float32-param]"], output
+    for right in (
+        "TestSGD::test_equation[float32-param]",
+        "TestSGD::test_run[float32]",
+        "TestSGD::test_contract[float32-none-gradient]",
+        "TestSGD::test_contract[float32-determinism]",
+        "TestAdamW::test_equation[float32-exp_avg]",
+        "TestAdamW::test_equation[float32-exp_avg_sq]",
+        "TestAdamW::test_run[float32]",
+    ):
+        assert outcomes[right] == "passed", right
+    assert "TestAdamW::test_equation[float32-max_exp_avg_sq]" not in outcomes  # it has no amsgrad
+
+
+def test_the_failure_explains_itself(first: tuple[int, str, Outcomes]) -> None:
+    output = first[1]
+    start = output.index("smallopt:AdamW (adamw, float32)")
+    told = output[start : output.index("short test summary")]
+    assert FAULT in told.splitlines()[0]
+    for part in ("equation  p ←", "The smallest scenario:", "from smallopt import AdamW",
+                 "[[divergence]]", f'says = "{FAULT}"'):  # fmt: skip
+        assert part in told
+    assert "Traceback" not in output
+    assert "optconform/" not in told
+    assert "conformance/" not in told
+
+
+def test_the_reports_hold_every_cell_once(
+    adopter: Adopter, first: tuple[int, str, Outcomes]
+) -> None:
+    data = json.loads((adopter.folder / "record.json").read_text())
+    assert data["schema"] == "optconform/report/1"
+    cells = [(r["implementation"], r["verdict"]) for r in data["results"]]
+    assert cells == [("smallopt:AdamW", "variant"), ("smallopt:SGD", "conforms")]
+    assert all(r["version"] == "1.0" for r in data["results"])
+    page = (adopter.folder / "report.html").read_text()
+    assert "smallopt:AdamW" in page
+    (finding,) = data["results"][0]["findings"]
+    done = subprocess.run(
+        [adopter.python, "-c", finding["repro"]], capture_output=True, text=True, cwd=adopter.folder
+    )
+    assert str(finding["observed"]) in done.stdout, done.stderr
+
+
+def test_known_then_fixed(adopter: Adopter, first: tuple[int, str, Outcomes]) -> None:
+    """What has an issue no longer fails the suite; once it is fixed, the entry does."""
+    issue = "https://example.org/issues/7"
+    subprocess.run(
+        [adopter.python, "-m", "optconform.cli", "known", "record.json", "--issue", issue,
+         "-o", adopter.known.name],
+        cwd=adopter.folder, check=True, capture_output=True,
+    )  # fmt: skip
+    text = adopter.known.read_text()
+    gone = text.replace("AdamW", "Gone").replace("adamw-", "gone-").replace('"adamw"', '"adam"')
+    adopter.known.write_text(text + "\n" + gone)
+    adopter.suite(f", known={adopter.known.name!r}")
+    status, output, outcomes = adopter.pytest()
+    assert (status, failures(outcomes)) == (0, []), output
+    assert outcomes["TestAdamW::test_equation[float32-param]"] == "xfail"
+    assert "is about nothing that was judged: smallopt:Gone" in output
+
+    adopter.release(FIXED)
+    status, output, outcomes = adopter.pytest("-k", "AdamW")
+    assert failures(outcomes) == ["TestAdamW::test_equation[float32-param]"], output
+    assert f"({issue}) no longer occurs; take it out of the file" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--optconform-examples=0"], "must be at least 1"),
+        (["--optconform-report=nowhere/at/all.html"], "cannot write nowhere/at/all.html"),
+        (["--optconform-known=missing.toml"], "cannot read missing.toml"),
+    ],
+)
+def test_bad_options_are_one_line(tmp_path: Path, options: list[str], sentence: str) -> None:
+    (tmp_path / "test_it.py").write_text("def test_nothing():\n    pass\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 4
+    said = [line for line in (done.stdout + done.stderr).splitlines() if sentence in line]
+    assert len(said) == 1
+    assert "Traceback" not in done.stdout + done.stderr
