@@ -80,6 +80,7 @@ LAYERS = (
     ("power",),
     ("detect",),
     ("coverage", "findings"),
+    ("recording.apart",),
     ("recording.difference",),
     ("contracts.bench", "known"),
     ("contracts.relations",),

@@ -4,61 +4,39 @@ Bits first.  Where they differ, both sides are judged from the recordings alone:
 what the other follows, and only rounds otherwise; or it does not, and the equation is named.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..admit import admitted
 from ..errors import RequestError
-from ..explain import Diagnosis, diagnoses
-from ..findings import profile_in_words
 from ..formats import EXTENDED
-from ..identify import identify
-from ..lockstep import Trace, failing, judge, run
-from ..oracle.scalars import Profile
-from ..render import equation_text
 from ..scenario import from_json
-from ..spec import Spec
 from ..spec_file import load
+from .apart import (
+    CHANGED,
+    DIVERGING,
+    EQUAL,
+    FIXED,
+    LEVELS,
+    MARKS,
+    NEW,
+    NOT_RUN,
+    SAME,
+    UNJUDGED,
+    UNSTEADY,
+    WITHIN,
+    Pair,
+    Row,
+    judged,
+)
 from .corpus import name_of
 from .make import ANY, spec_path
-from .played import arrays, runs
+from .played import arrays
 from .tape import Recording, Track
 from .traits import telling
 
 SCHEMA = "optconform/diff/1"
-
-EQUAL, WITHIN, DIVERGING, UNJUDGED = "bit-equal", "within the bounds", "diverging", "unjudged"
-NOT_RUN, UNSTEADY = "not run", "unsteady"
-LEVELS = {
-    EQUAL: "every tensor has the same bits",
-    WITHIN: "other bits, and both are roundings of the same equations",
-    DIVERGING: "the equations, or the precision they are computed in, are others",
-    UNJUDGED: "other values, and no spec describes the optimizer",
-    UNSTEADY: "no two runs of one release are alike, so nothing can be told",
-    NOT_RUN: "there is no scenario that ran on both sides",
-}
-
-SAME, NEW, FIXED, CHANGED = "same", "new", "fixed", "changed"
-MARKS = {
-    SAME: "nothing to tell",
-    NEW: "it did what it claims before, and does not now",
-    FIXED: "it does what it claims now, and did not before",
-    CHANGED: "other than before",
-}
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Follows:
-    """What the runs of one side follow; ``variant`` is None where nothing explains them."""
-
-    variant: Mapping[str, str] | None
-    profile: Profile
-    claimed: bool  # the claimed equations, in a precision that is no fault
 
 
 def difference(before: Recording, after: Recording) -> Row:
@@ -213,10 +191,10 @@ def _cell(old: Track, new: Track, *, one_spec: bool) -> Row:
     cell["differing"] = len(differing)
     if differing:
         spec = load(spec_path(str(old.about["spec"])))
-        judged = spec.name != ANY and one_spec
-        if judged and old.about["dtype"] == "float64" and not EXTENDED:
-            judged = False
-        cell |= _judged(old, new, differing, spec) if judged else _unjudged(old, new, differing)
+        judgeable = spec.name != ANY and one_spec
+        if judgeable and old.about["dtype"] == "float64" and not EXTENDED:
+            judgeable = False
+        cell |= judged(old, new, differing, spec) if judgeable else _unjudged(old, new, differing)
         cell["summary"] += f" ({_where(old, pairs, differing)})"
     if not both and not told:
         cell["summary"] = f"on both sides {old.runs[pairs[0][0]]['status']}"
@@ -224,9 +202,6 @@ def _cell(old: Track, new: Track, *, one_spec: bool) -> Row:
         cell |= {"mark": told["mark"] if cell["mark"] == SAME else cell["mark"]}
         cell["summary"] = "; ".join(x for x in (told["summary"], cell["summary"]) if x)
     return cell
-
-
-Pair = tuple[int, int]
 
 
 def _pairs(old: Track, new: Track) -> list[Pair]:
@@ -323,99 +298,3 @@ def _apart(a: Any, b: Any) -> float:
 
 
 # ---- by the oracle ---------------------------------------------------------------------------
-
-
-def _judged(old: Track, new: Track, pairs: Sequence[Pair], spec: Spec) -> Row:
-    traces = [
-        [run(played, scenario, spec) for scenario, played in _picked(track, chosen)]
-        for track, chosen in ((old, [k for k, _ in pairs]), (new, [m for _, m in pairs]))
-    ]
-    claims = [spec.variant(t.about["variant"]) for t in (old, new)]
-    a, b = (_follows(t, spec, c) for t, c in zip(traces, claims, strict=True))
-    follows = {"before": _told(a), "after": _told(b)}
-    if _explains(a, traces[1], spec) and _explains(b, traces[0], spec):
-        mark = SAME if a.claimed == b.claimed else CHANGED
-        return {"level": WITHIN, "mark": mark, "follows": follows,
-                "summary": "other roundings of the same equations"}  # fmt: skip
-    mark = NEW if a.claimed else FIXED if b.claimed else CHANGED
-    return {"level": DIVERGING, "mark": mark, "follows": follows, **_why(a, b, traces, spec)}
-
-
-def _picked(track: Track, chosen: Iterable[int]) -> list[Any]:
-    every = runs(track)
-    return [every[k] for k in chosen]
-
-
-def _follows(traces: Sequence[Trace], spec: Spec, claimed: Mapping[str, str]) -> Follows:
-    usual = Profile()
-    if not any(failing(judge(t, spec, claimed, profile=usual)) for t in traces):
-        return Follows(claimed, usual, True)
-    found = identify(traces, spec, instead_of=claimed)
-    if found.variant is None:
-        return Follows(None, usual, False)
-    dtype = traces[0].scenario.dtype
-    same = spec.variant(found.variant) == dict(claimed)
-    return Follows(found.variant, found.profile, same and found.profile.harmless(dtype))
-
-
-def _explains(follows: Follows, traces: Sequence[Trace], spec: Spec) -> bool:
-    if follows.variant is None:
-        return False
-    variant = tuple(spec.variant(follows.variant).items())
-    return all(admitted(t, spec, [variant], follows.profile) for t in traces)
-
-
-def _told(follows: Follows) -> Row | None:
-    if follows.variant is None:
-        return None
-    return {"variant": dict(follows.variant), "profile": follows.profile.as_dict()}
-
-
-def _why(a: Follows, b: Follows, traces: Sequence[Sequence[Trace]], spec: Spec) -> Row:
-    """One sentence, and the first place where the second side leaves what the first follows."""
-    found: Row = {}
-    if a.variant is not None:
-        where = _first(traces[1], spec, a)
-        if where is not None:
-            d, trace = where
-            found = {
-                "step": d.step, "tensor": d.tensor, "index": [d.index], "observed": d.observed,
-                "expected": d.expected, "bound": d.bound, "ratio": d.ratio,
-                "equation": equation_text(spec, a.variant, d.equation),
-                "scenario": name_of(trace.scenario),
-            }  # fmt: skip
-    if a.variant is None and b.variant is None:
-        said = "no variant explains either side"
-    elif a.variant is None:
-        said = f"no variant explained it; now it follows {_axes(b, spec)}"
-    elif b.variant is None:
-        said = f"followed {_axes(a, spec)}; no variant explains it now"
-        if found:
-            said += f": step {found['step']}, {found['tensor']} off by {found['ratio']:.3g} bounds"
-    elif dict(spec.variant(a.variant)) == dict(spec.variant(b.variant)):
-        was, now = (
-            profile_in_words(f.profile) or "computed in the usual precision" for f in (a, b)
-        )
-        said = f"was {was}; now {now}"
-    else:
-        said = f"followed {_axes(a, spec, b)}, follows {_axes(b, spec, a)}"
-    return {"summary": said, **found}
-
-
-def _axes(f: Follows, spec: Spec, other: Follows | None = None) -> str:
-    """The axes of a variant: those that differ from the other's, or from the default."""
-    assert f.variant is not None
-    usual = {a: axis.default for a, axis in spec.axes.items()}
-    mine = {**usual, **f.variant}
-    theirs = {**usual, **(other.variant or {})} if other else usual
-    parts = [f"{a} = {v}" for a, v in mine.items() if v != theirs[a]]
-    return ", ".join(parts) or f"the equations of {spec.name}"
-
-
-def _first(traces: Sequence[Trace], spec: Spec, by: Follows) -> tuple[Diagnosis, Trace] | None:
-    assert by.variant is not None
-    for trace in traces:
-        judged = judge(trace, spec, by.variant, profile=by.profile)
-        for d in diagnoses(trace, spec, by.variant, by.profile, judged):
-            return d, trace
-    return None
