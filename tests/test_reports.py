@@ -482,6 +482,15 @@ def test_a_file_that_is_no_record_is_refused(text: str | None, reason: str, tmp_
     assert not list(tmp_path.glob("out*")) and not list(tmp_path.glob("b.*"))
 
 
+def test_what_is_known_says_where_it_is_tracked() -> None:
+    link = "https://example.org/issues/1"
+    known = {"kind": "numeric", "check": "lockstep", "summary": "s", "known": "old", "issue": link}
+    stale = {**known, "kind": "stale", "issue": "javascript:alert(1)"}
+    source = "".join(cells(render_html(minimal(findings=[known, stale, {"known": 3}]))))
+    assert f'<td>old: <a href="{link}"' in " ".join(source.split()).replace("old:  <a", "old: <a")
+    assert 'href="javascript' not in source and source.count(">known</span>") == 1
+
+
 def test_contracts_stand_under_their_status() -> None:
     record = minimal(
         checks={
