@@ -30,6 +30,7 @@ from .options import claimable, drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
 from .recording.commands import audit_command, diff_command, record_command
 from .render import box, latex
+from .reporting import report
 from .serve import Message
 from .spec_file import load
 from .trials import detectability, mutants
@@ -298,7 +299,8 @@ def _write(made: Mapping[str, Any], outputs: Sequence[Path | None]) -> None:
     from .reports import render_html, render_markdown
 
     data = json.loads(dumps(made))
-    for path, render in zip(outputs, (dumps, render_html, render_markdown), strict=True):
+    renders: tuple[Callable[[Any], str], ...] = (dumps, render_html, render_markdown)
+    for path, render in zip(outputs, renders, strict=True):
         if path is not None:
             write(path, render(data))
             click.echo(f"wrote {path}")
@@ -326,6 +328,7 @@ cli.add_command(record_command)
 cli.add_command(diff_command)
 cli.add_command(audit_command)
 cli.add_command(mutants)
+cli.add_command(report)
 cli.add_command(detectability)
 
 

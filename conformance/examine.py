@@ -256,7 +256,8 @@ class Examination:
         for part in judged:
             for name, judgement in part.outputs.items():
                 label = "param" if name == "p" else self._label(part, name)
-                self.counts.setdefault(label, Counts()).add(judgement)
+                counts = self.counts.setdefault(label, Counts())
+                counts.add(judgement, part.block.place.steps)
             start, observed = part.block.steps.start["p"], part.block.steps.observed["p"]
             self.moved |= bool((start != observed).any())
         for name, n in regimes(judged, scenario).items():
@@ -325,7 +326,9 @@ class Examination:
             "passed": total.total - total.failed - total.undecided,
             "scenarios": self.scenarios,
             "steps": self.steps,
-            "tensors": {n: c.as_dict() for n, c in self.counts.items()},
+            "tensors": {
+                n: {**c.as_dict(), "ratio_by_step": c.by_step} for n, c in self.counts.items()
+            },
             "contracts": self.contracts,
         }
 

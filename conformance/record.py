@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .render import box, equations, latex
+from .render import box, equations, latex, symbols
+from .spec import Spec, Variant, equations_of, states_of
 from .spec_file import load
 
 SCHEMA = "optconform/report/1"
@@ -33,15 +34,26 @@ def environment(versions: Mapping[str, str]) -> dict[str, str]:
     return out | {k: v for k, v in versions.items() if k and v}
 
 
-def spec_summary(name: str) -> dict[str, Any]:
-    """What a report says about a spec."""
+def spec_summary(name: str, seen: Iterable[Variant] = ()) -> dict[str, Any]:
+    """What a report says about a spec: its programs are the default, what differs from it on one
+    axis, and the variants that were ``seen``."""
+    from .coverage import neighbours  # brings torch, see below
+
     spec = load(name)
+    one_axis = [dict(v) for v in neighbours(spec, {})]
+    chosen = {tuple(spec.variant(v).items()): None for v in ({}, *one_axis, *seen)}
     return {
         "title": spec.title,
         "cite": spec.cite,
         "text": box(spec, {}),
         "latex": latex(spec, {}),
         "equations": equations(spec, {}),
+        "symbols": {n: s for v in chosen for n, s in symbols(spec, dict(v)).items()},
+        "hypers": {
+            h.name: {"default": h.default, "domain": None if h.is_flag else str(h.domain)}
+            for h in spec.hypers.values()
+        },
+        "programs": [_program(spec, dict(v)) for v in chosen],
         "axes": {
             axis.name: {
                 "default": axis.default,
@@ -53,6 +65,28 @@ def spec_summary(name: str) -> dict[str, Any]:
             for axis in spec.axes.values()
         },
     }
+
+
+def _program(spec: Spec, variant: Variant) -> dict[str, Any]:
+    """The equations of a variant in the language of the specs, and what its state starts from."""
+    states = states_of(spec, variant).values()
+    return {
+        "variant": dict(variant),
+        "forms": {name: forms[0] for name, forms in equations_of(spec, variant).items()},
+        "states": {
+            s.name: {"init": s.init, "torch_name": s.torch_name, "when": s.when} for s in states
+        },
+    }
+
+
+def _seen(rows: Iterable[Mapping[str, Any]], spec: str) -> list[Variant]:
+    """The variants of a spec that the results claim or follow."""
+    found: list[Variant] = []
+    for r in rows:
+        if r["spec"] == spec:
+            matched = [f.get("variant_match") for f in r["findings"]]
+            found += [v for v in (r["claimed"], r["variant"], *matched) if v]
+    return found
 
 
 def record(
@@ -67,7 +101,9 @@ def record(
         "environment": environment({r["library"]: r["version"] for r in rows}),
         "run": dict(run),
         "checks": CHECKS,
-        "specs": {load(n).name: spec_summary(n) for n in dict.fromkeys(specs)},
+        "specs": {
+            load(n).name: spec_summary(n, _seen(rows, load(n).name)) for n in dict.fromkeys(specs)
+        },
         "results": rows,
     }
 

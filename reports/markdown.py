@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from optconform.reports import view
+from optconform.reports.baseline import KINDS, changes
 from optconform.reports.view import VERDICTS, Json
 
 MOST_FINDINGS = 20
@@ -82,12 +84,37 @@ def _remarks(results: list[Json]) -> list[str]:
     return lines
 
 
-def render_markdown(record: Json) -> str:
-    """The headline, the matrix and the first findings of a record."""
+def _changes(record: Json, before: Json) -> list[str]:
+    """What is not as it was in the record ``before``."""
+    found = changes(record, before)
+    counts = Counter(c.kind for c in found)
+    told = ", ".join(f"{view.count(counts[kind])} {kind}" for kind in KINDS if counts[kind])
+    lines = [f"### Since {escape(view.versions(before)) or 'the earlier run'}", "", f"{told}.", ""]
+    rows = [c for kind in KINDS if kind != "same" for c in found if c.kind == kind]
+    for c in rows[:MOST_FINDINGS]:
+        was, now = ("not judged" if x is None else _said(x) for x in (c.was, c.now))
+        lines.append(f"- **{c.kind}** · {code(c.key)}: {was} → {now}")
+    if len(rows) > MOST_FINDINGS:
+        lines.append(f"- and {view.count(len(rows) - MOST_FINDINGS)} more")
+    return [*lines, ""] if rows else lines
+
+
+def _said(cell: Json) -> str:
+    follows = f" ({escape(cell['follows'])})" if cell["follows"] else ""
+    found = len(cell["findings"])
+    findings = f", {view.count(found)} finding{'s' * (found > 1)}" if found else ""
+    return f"{cell['verdict']}{follows}{findings}"
+
+
+def render_markdown(record: Json, *, before: Json | None = None) -> str:
+    """The headline, the matrix and the first findings of a record; with ``before``, the record of
+    an earlier run, what has changed since."""
     results = view.read_results(record)
     lines = ["## Optimizer conformance", "", view.headline(results), ""]
     if results:
         lines += [*_table(record, results), ""]
+    if before is not None:
+        lines += _changes(record, before)
     if remarks := _remarks(results):
         lines += ["### Findings", "", *remarks[:MOST_FINDINGS]]
         if len(remarks) > MOST_FINDINGS:

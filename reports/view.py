@@ -258,14 +258,13 @@ def decays(record: Json, results: Sequence[Json]) -> dict[tuple[str, str, str, s
     return out
 
 
-def decay_note(found: Json) -> str:
-    """One implementation's decay in a few words, with whoever says otherwise."""
-    if not found.get("applies"):
-        return ""
-    says = as_map(found.get("says"))
-    told = [f"{who} says {says[k]}" for k, who in SAYERS.items() if says.get(k)]
-    but = f" ({' and '.join(told)})" if found.get("agrees") is False else ""
-    return f"decay: {text(found['applies'])}{but}"
+def decay_rows(record: Json, results: Sequence[Json]) -> list[Json]:
+    """Which decay each implementation applies, beside what is said of it."""
+    found = decays(record, results)
+    return [
+        {**one, "implementation": name, "spec": spec, "release": f"{library} {version}".strip()}
+        for (spec, name, library, version), one in found.items()
+    ]
 
 
 NEIGHBOURS = {
@@ -329,6 +328,25 @@ def notes(result: Json) -> list[str]:
         if result["verdict"] != "undecided" and 0 < total < 2 * part:
             said.append(f"{share(part, total)} {kind}")
     return said
+
+
+def versions(record: Json) -> str:
+    """What a run was made with, in a line."""
+    named = {**as_map(record.get("environment"))}
+    run = as_map(record.get("run"))
+    named |= {k: run[k] for k in ("seed", "examples", "steps") if k in run}
+    return visible(", ".join(f"{text(k)} {text(v)}" for k, v in named.items())[:600])
+
+
+def words(result: Json) -> str:
+    """What a search looks through, in small letters."""
+    said = [result[k] for k in REQUIRED]
+    said += [text(result.get(k)) for k in ("library", "version", "message") if result.get(k)]
+    said += [pairs(result.get("variant")), pairs(unusual(result.get("profile")))]
+    for finding in as_maps(result.get("findings")):
+        said += [text(finding.get(k)) for k in ("kind", "check", "summary") if finding.get(k)]
+        said += [text(finding.get(k)) for k in ("tensor", "equation") if finding.get(k)]
+    return visible(" ".join(part[:300] for part in dict.fromkeys(said)))[:2000].lower()
 
 
 _UNSEEN = re.compile(

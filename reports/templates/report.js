@@ -1,101 +1,109 @@
-(() => {
-  "use strict";
-  const all = (query, root = document) => [...root.querySelectorAll(query)];
-  const byId = (id) => document.getElementById(id);
+// What a cell opens, and the ways there and back.
+(async () => {
+  const packed = Uint8Array.from(atob(byId("cells").textContent), (c) => c.charCodeAt(0));
+  const inflated = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const bodies = new Response(inflated).json(); // a list of markup, escaped when it was rendered
+  const article = byId("cell");
+  let opened = null;
+  let left = 0; // where the matrix was scrolled to
 
-  // Filters: verdict chips (none pressed means all), spec, words that must all occur.
-  const results = all("details.result").map((details) => ({
-    details,
-    cell: byId(details.dataset.cell),
-    verdict: details.dataset.verdict,
-    spec: details.dataset.spec,
-    words: all("summary, .lead strong, .library, .axis b, .facts td", details)
-      .map((part) => part.textContent).join(" ").toLowerCase(),
-  }));
-  const chips = all(".chip");
-  const spec = byId("spec");
-  const search = byId("search");
-
-  const filter = () => {
-    const chosen = chips.filter((chip) => chip.getAttribute("aria-pressed") === "true")
-      .map((chip) => chip.dataset.verdict);
-    const needles = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    for (const result of results) {
-      const on = (!chosen.length || chosen.includes(result.verdict))
-        && (!spec.value || result.spec === spec.value)
-        && needles.every((needle) => result.words.includes(needle));
-      result.details.hidden = !on;
-      result.cell.classList.toggle("off", !on);
-      shown += on;
+  const close = () => {
+    if (!opened) return;
+    const cell = opened;
+    opened = null;
+    article.hidden = true;
+    byId("whole").hidden = false;
+    document.body.classList.remove("in-cell");
+    if (!state.isSection()) {
+      matrix.focus(cell);
+      scrollTo(0, left);
     }
-    for (const body of all(".matrix tbody")) {
-      const rows = all("tr:not(.group)", body);
-      for (const row of rows) row.hidden = !row.querySelector(".cell:not(.off)");
-      body.hidden = rows.every((row) => row.hidden);
-    }
-    byId("shown").textContent = shown === results.length
-      ? "" : `Showing ${shown} of ${results.length} results.`;
   };
 
-  if (search) {
-    for (const chip of chips) {
-      chip.disabled = false;
-      chip.addEventListener("click", () => {
-        chip.setAttribute("aria-pressed", chip.getAttribute("aria-pressed") !== "true");
-        filter();
-      });
-    }
-    search.closest(".fields").hidden = false;
-    spec.addEventListener("change", filter);
-    search.addEventListener("input", filter);
-    filter();
-  }
-
-  // A cell's link opens its drill-down (browsers do that unaided too) and takes the focus there.
-  const reveal = (id) => {
-    const details = byId(id)?.closest("details.result");
-    if (!details) return;
-    details.open = true;
-    const summary = details.querySelector("summary");
-    summary.scrollIntoView({ block: "start" });
-    summary.focus({ preventScroll: true });
+  const turn = (cell) => {
+    const seen = matrix.visible();
+    const at = seen.indexOf(cell);
+    const link = (n, label) => (seen[n]
+      ? [element("a", { href: `#${state.text({ ...matrix.chosen(), cell: seen[n].key })}` }, label)]
+      : []);
+    byId("turn").replaceChildren(...(at < 0 ? [] : [
+      ...link(at - 1, "← previous"), element("span", { class: "quiet" },
+        `${at + 1} of ${seen.length}`), ...link(at + 1, "next →")]));
+    byId("back").href = `#${state.text(matrix.chosen())}`;
   };
-  for (const { cell } of results) {
-    cell.addEventListener("click", (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+
+  const open = async (cell) => {
+    const markup = (await bodies)[cell.n];
+    if (!opened) left = scrollY;
+    opened = cell;
+    byId("cell-body").innerHTML = markup;
+    turn(cell);
+    byId("whole").hidden = true;
+    article.hidden = false;
+    document.body.classList.add("in-cell");
+    scrollTo(0, 0);
+    byId("cell-title").focus({ preventScroll: true });
+  };
+
+  const follow = async () => {
+    if (!matrix) return;
+    if (state.isSection()) {
+      close();
+      document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+      return;
+    }
+    const view = state.read();
+    if (state.text({ ...view, cell: "" }) !== state.text(matrix.chosen())) matrix.set(view);
+    const cell = view.cell && matrix.cell(view.cell);
+    if (cell) await open(cell);
+    else close();
+  };
+
+  if (matrix) {
+    matrix.set(state.read());
+    matrix.form.addEventListener("view", () => {
+      history.replaceState(null, "", `#${state.text(matrix.chosen())}`);
+    });
+    document.querySelector("table.matrix").addEventListener("click", (event) => {
+      const link = event.target.closest("a.cell");
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
-      location.hash = cell.hash;
-      reveal(cell.hash.slice(1));
+      const key = data.cells[Number(link.dataset.n)].key;
+      location.hash = state.text({ ...matrix.chosen(), cell: key });
+    });
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.closest("input, select, textarea");
+      if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        event.preventDefault();
+        if (opened) location.hash = state.text(matrix.chosen());
+        close();
+        matrix.form.elements.q.focus();
+      } else if (event.key === "Escape" && opened) {
+        location.hash = state.text(matrix.chosen());
+      }
     });
   }
-  reveal(location.hash.slice(1));
 
-  for (const button of all("button.copy")) {
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.copy");
+    if (!button) return;
     const script = button.closest(".code").querySelector("pre");
     const said = (word) => {
       button.textContent = word;
       setTimeout(() => { button.textContent = "Copy"; }, 2000);
     };
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(script.textContent);
-        said("Copied");
-      } catch {
-        getSelection().selectAllChildren(script);
-        said(document.execCommand("copy") ? "Copied" : "Press Ctrl+C");
-      }
-    });
-  }
+    try {
+      await navigator.clipboard.writeText(script.textContent);
+      said("Copied");
+    } catch {
+      getSelection().selectAllChildren(script);
+      said(document.execCommand("copy") ? "Copied" : "Press Ctrl+C");
+    }
+  });
 
-  // Paper cannot be clicked: print what has findings unfolded, then fold it again.
-  let unfolded = [];
-  addEventListener("beforeprint", () => {
-    unfolded = all("details.result:has(.finding), details.finding").filter((part) => !part.open);
-    for (const part of unfolded) part.open = true;
-  });
-  addEventListener("afterprint", () => {
-    for (const part of unfolded) part.open = false;
-  });
+  addEventListener("hashchange", follow);
+  await follow();
+  await bodies;
+  performance.mark("ready");
+  document.documentElement.dataset.ready = "yes";
 })();
