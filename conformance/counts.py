@@ -7,8 +7,8 @@ from typing import Any
 
 @dataclass
 class Counts:
-    """How many elements were compared, and how it went; ``by_step`` is the largest ratio of each
-    step of a scenario."""
+    """How many elements were compared, and how it went; ``by_step`` has the largest ratio of each
+    step of the scenarios."""
 
     total: int = 0
     failed: int = 0
@@ -24,9 +24,12 @@ class Counts:
         self.undecided += int(judgement.outcome.undecided.sum())
         self.vacuous += int(judgement.vacuous.sum())
         self.max_ratio = max(self.max_ratio, float(judgement.ratio.max(initial=0.0)))
-        self.by_step += [0.0] * (max(steps, default=-1) + 1 - len(self.by_step))
         for step, row in zip(steps, judgement.ratio, strict=True):
-            self.by_step[step] = max(self.by_step[step], float(row.max(initial=0.0)))
+            self._reach(step, float(row.max(initial=0.0)))
+
+    def _reach(self, step: int, ratio: float) -> None:
+        self.by_step += [0.0] * (step + 1 - len(self.by_step))
+        self.by_step[step] = max(self.by_step[step], ratio)
 
     def join(self, other: "Counts") -> None:
         self.total += other.total
@@ -34,6 +37,8 @@ class Counts:
         self.undecided += other.undecided
         self.vacuous += other.vacuous
         self.max_ratio = max(self.max_ratio, other.max_ratio)
+        for step, ratio in enumerate(other.by_step):
+            self._reach(step, ratio)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -42,4 +47,5 @@ class Counts:
             "undecided": self.undecided,
             "vacuous": self.vacuous,
             "max_ratio": self.max_ratio,
+            "ratio_by_step": self.by_step,
         }

@@ -326,9 +326,7 @@ class Examination:
             "passed": total.total - total.failed - total.undecided,
             "scenarios": self.scenarios,
             "steps": self.steps,
-            "tensors": {
-                n: {**c.as_dict(), "ratio_by_step": c.by_step} for n, c in self.counts.items()
-            },
+            "tensors": {n: c.as_dict() for n, c in self.counts.items()},
             "contracts": self.contracts,
         }
 

@@ -105,6 +105,7 @@ LAYERS = (
         "identifying",
         "reporting",
         "listing",
+        "reporting",
         "adopting",
         "testing",
         "recording.commands",

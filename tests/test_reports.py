@@ -126,14 +126,14 @@ def test_page_marks_the_faulty_equation_and_explains_the_variant(record: Record)
 
 def test_page_links_to_what_is_documented_if_it_is_a_web_address(record: Record) -> None:
     first, second = record["results"][:2]
-    told = {
+    made = {
         **record,
         "results": [
             {**first, "documented": {"link": "https://example.org/adam", "silent": ["decay"]}},
             {**second, "documented": {"link": "javascript:alert(1)", "silent": "<b>"}},
         ],
     }
-    source = render_html(told)
+    source = "".join(cells(render_html(made)))
     assert '<a href="https://example.org/adam"' in source
     assert "which does not say: decay" in source
     assert 'href="javascript' not in source and "javascript:alert(1)" in source
