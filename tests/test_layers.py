@@ -103,6 +103,7 @@ LAYERS = (
         "trials",
         "comparing",
         "identifying",
+        "reporting",
         "listing",
         "reporting",
         "adopting",
