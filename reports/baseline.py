@@ -25,6 +25,7 @@ KINDS = {
 }
 FAULTS = ("variant", "diverges", "error")
 LONGEST = 300  # characters of a finding's sentence
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def told(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _masked(finding: Json) -> str:
     kind, summary = view.text(finding.get("kind")), view.text(finding.get("summary"))
-    return view.visible(re.sub(r"[0-9.e+-]+", "#", f"{kind}: {summary}")[:LONGEST])
+    return view.visible(NUMBER.sub("#", f"{kind}: {summary}")[:LONGEST])
 
 
 def changes(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[Change]:

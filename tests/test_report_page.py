@@ -335,6 +335,7 @@ def test_another_run_is_compared_in_the_page_as_in_python(browser: Browser, tmp_
         }
         assert found == told_by_python
         seen.append(browser.one("#changes").text)
+        assert " and more" in seen[-1]
         assert "1.0<i>\\u202e" in browser.one("#changes-said").text
         Select(browser.one("select[name=change]")).select_by_visible_text("fixed")
         assert len(browser.all(CELLS)) == kinds["fixed"]

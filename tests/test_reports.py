@@ -22,6 +22,7 @@ from records import SAMPLE, Record, poisoned, synthesised, told
 
 from optconform.reports import render_badge, render_html, render_markdown
 from optconform.reports.baseline import changes
+from optconform.reports.baseline import told as told_of
 from optconform.reports.equations import DEEPEST, Spec, identifier, parsed, rules
 from optconform.reports.ratios import plot
 from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short, visible
@@ -393,6 +394,10 @@ def test_findings_are_compared_without_their_numbers(record: Record) -> None:
     for finding in findings(other):
         finding["summary"] = re.sub(r"[0-9]", "3", finding["summary"])
     assert {c.kind for c in changes(record, other)} == {"same"}
+    (cell,) = told_of(minimal(findings=[{"kind": "x", "summary": "step 1, m[2]: -1.5e-07 here"}]))[
+        "cells"
+    ]
+    assert cell["findings"] == ["x: step #, m[#]: # here"]
     findings(other)[0]["summary"] = "something else"
     assert Counter(c.kind for c in changes(record, other))["changed"] == 1
 

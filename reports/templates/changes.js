@@ -1,5 +1,6 @@
 // Another record beside this one, by the rules of reports/baseline.py.
 const comparing = (() => {
+  const NUMBER = /-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?/g;
   const FAULTS = ["variant", "diverges", "error"];
   const MEANINGS = {
     new: "conformed or was not at fault before, and is now",
@@ -44,7 +45,7 @@ const comparing = (() => {
       seen.set(name, (seen.get(name) ?? 0) + 1);
       const found = Array.isArray(result.findings) ? result.findings.filter(isMap) : [];
       const masked = found.map((f) => visible(
-        `${text(f.kind)}: ${text(f.summary)}`.replace(/[0-9.e+-]+/g, "#").slice(0, 300)));
+        `${text(f.kind)}: ${text(f.summary)}`.replace(NUMBER, "#").slice(0, 300)));
       const profile = Object.entries(asMap(result.profile)).filter(([k, v]) => USUAL[k] !== v);
       const deviations = { ...asMap(result.variant), ...Object.fromEntries(profile) };
       return {
@@ -71,11 +72,14 @@ const comparing = (() => {
     return "changed";
   };
 
-  const says = (cell) => {
+  const says = (cell, other) => {
     if (!cell) return ["not judged"];
+    const own = cell.findings.filter((finding) => !other?.findings.includes(finding));
+    const both = cell.findings.length - own.length;
     const out = [element("span", { class: `badge ${cell.verdict}` }, cell.verdict)];
     if (cell.follows) out.push(element("small", {}, cell.follows));
-    for (const finding of cell.findings) out.push(element("small", {}, finding));
+    for (const finding of own) out.push(element("small", {}, finding));
+    if (both) out.push(element("small", { class: "quiet" }, `${both} in both`));
     return out;
   };
 
@@ -93,7 +97,8 @@ const comparing = (() => {
       const link = here.has(key) ? element("a", { href: `#${state.text({ cell: key })}` }, key) : key;
       return element("tr", { "data-kind": kinds.get(key) },
         element("th", { scope: "row", class: "path" }, link), element("td", {}, kinds.get(key)),
-        element("td", {}, ...says(there.get(key))), element("td", {}, ...says(here.get(key))));
+        element("td", {}, ...says(there.get(key), here.get(key))),
+        element("td", {}, ...says(here.get(key), there.get(key))));
     };
     const head = ["cell", "change", "before", "now"].map((h) => element("th", { scope: "col" }, h));
     const rank = Object.keys(MEANINGS);
