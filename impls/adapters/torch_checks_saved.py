@@ -1,4 +1,7 @@
-"""Contracts of saving, loading and copying a torch-like optimizer.  Rules: :mod:`.torch_checks`."""
+"""Contracts of saving, loading and copying a torch-like optimizer.  Rules: :mod:`.torch_checks`.
+
+The messages of the asserts are the findings' sentences, also under pytest: PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 

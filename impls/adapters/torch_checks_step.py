@@ -1,4 +1,7 @@
-"""Contracts of one step of a torch-like optimizer.  See :mod:`.torch_checks` for the rules."""
+"""Contracts of one step of a torch-like optimizer.  See :mod:`.torch_checks` for the rules.
+
+The messages of the asserts are the findings' sentences, also under pytest: PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 
