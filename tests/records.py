@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +61,11 @@ def poisoned(value: Any, poison: str, key: str = "") -> Any:
         return [poisoned(item, poison, key) for item in value]
     kept = key in ("schema", "verdict", "spec")
     return value + poison if isinstance(value, str) and not kept else value
+
+
+def cells(source: str) -> list[str]:
+    """The markup that the page's cells open, as the browser unpacks it."""
+    packed = re.search(r'<script type="text/plain" id="cells">([A-Za-z0-9+/=]*)</script>', source)
+    assert packed
+    found: list[str] = json.loads(zlib.decompress(base64.b64decode(packed[1])))
+    return found

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from records import SAMPLE, cells
 
 from optconform.decay import said_by_docstring, said_by_name
 from optconform.examine import Examination, Settings
 from optconform.impls.adapters.torch_optim import TorchLike
 from optconform.reports import render_html, render_markdown
 from optconform.spec_file import load
-
-SAMPLE = Path(__file__).parent / "data" / "record-sample.json"
 
 
 class AdamW(torch.optim.Adam):
@@ -98,6 +96,8 @@ def test_reports_tell_it_and_live_without_it() -> None:
         "says": {"name": "decoupled", "docstring": None, "default": 0.01},
     }  # fmt: skip
     page, told = render_html(record), render_markdown(record)
-    assert "decay: l2 (its name says decoupled)" in page
-    assert "l2: added &lt;i&gt;; its name says decoupled; by default weight_decay = 0.01" in page
+    assert '<b>l2</b> <span class="bad">but it says otherwise</span>' in page
+    assert "<td>added &lt;i&gt;</td><td>decoupled</td>" in page
+    opened = "".join(cells(page))
+    assert "l2: added &lt;i&gt;; its name says decoupled; by default weight_decay = 0.01" in opened
     assert "| **l2** | decoupled | — | 0.01 |" in told

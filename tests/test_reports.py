@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
 import random
 import re
 import subprocess
 import sys
-import zlib
 from collections import Counter
 from html.parser import HTMLParser
 from importlib import resources
@@ -18,7 +16,7 @@ from typing import Any
 
 import pytest
 from markupsafe import Markup
-from records import SAMPLE, Record, poisoned, synthesised, told
+from records import SAMPLE, Record, cells, poisoned, synthesised, told
 
 from optconform.reports import render_badge, render_html, render_markdown
 from optconform.reports.baseline import changes
@@ -57,14 +55,6 @@ class Page(HTMLParser):
 
     def values(self, attribute: str) -> list[str]:
         return [attrs[attribute] or "" for _, attrs in self.tags if attribute in attrs]
-
-
-def cells(source: str) -> list[str]:
-    """The markup that the page's cells open, as the browser unpacks it."""
-    packed = re.search(r'<script type="text/plain" id="cells">([A-Za-z0-9+/=]*)</script>', source)
-    assert packed
-    found: list[str] = json.loads(zlib.decompress(base64.b64decode(packed[1])))
-    return found
 
 
 def data(source: str) -> dict[str, Any]:
