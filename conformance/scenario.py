@@ -360,6 +360,8 @@ def isolated(scenario: Scenario, group: int, param: int, index: int | None = Non
                 events.append(e)
     fmt = FORMATS[scenario.dtype]
     p = scenario.all_groups[group].params[param]
+    if not p.size:
+        index = None  # no element to keep of an empty tensor
     pick = slice(None) if index is None else slice(index, index + 1)
     init = _floats(initial(p, fmt)[pick])
     grads = tuple(_floats(gradient(p, k, fmt)[pick]) for k in kept)

@@ -273,6 +273,16 @@ def test_isolating_keeps_the_trace() -> None:
     assert elements > 30 and groups >= 5
 
 
+def test_an_empty_parameter_has_no_element_to_isolate() -> None:
+    param = Param((0,), Recipe("ones"), Recipe("normal"))
+    spec = load("sgd")
+    alone = isolated(
+        Scenario("sgd", "float32", (Group(dict(spec.defaults), (param,)),), (Step(),)), 0, 0, 0
+    )
+    (kept,) = alone.groups[0].params
+    assert kept.shape == (0,) and initial(kept, FORMATS["float32"]).size == 0
+
+
 def test_first_steps_are_a_prefix() -> None:
     for scenario in some(10, max_steps=6):
         whole = played(scenario).rows
