@@ -293,10 +293,10 @@ class _Process:
         deadline = time.monotonic() + timeout
         try:
             while not self.pipe.poll(min(max(deadline - time.monotonic(), 0), WATCH)):
+                if resident(self.process.pid) > memory:  # first: memory that is short costs time
+                    return {"event": "too large"}
                 if time.monotonic() >= deadline:
                     return None
-                if resident(self.process.pid) > memory:
-                    return {"event": "too large"}
             message: Message = json.loads(self.pipe.recv_bytes())
             return message
         except (EOFError, OSError, ValueError):

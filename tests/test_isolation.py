@@ -25,7 +25,6 @@ CRASHES = {
     "RaisesKeyboardInterrupt": "",
     "DeletesGroups": "param_groups",
     "ShrinksParameters": "",
-    "AllocatesWithoutEnd": "took more than 1.5 GiB of memory in one scenario",
 }
 """Hostile subjects and what the finding must say."""
 
@@ -59,7 +58,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, list[Re
     names = [*CRASHES, *CONFORM, *BREACHES, "ReturnsNan"]
     done = check(
         *map(hostile, names), "tests/subjects/faithful.py:SGD", "--timeout", 5,
-        "--memory", 1.5, "--dtype", "float32", "--examples", 12, "--json", out,
+        "--dtype", "float32", "--examples", 12, "--json", out,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     results = json.loads(out.read_text())["results"]
@@ -85,6 +84,21 @@ def test_a_crash_is_a_finding(results: dict[str, Result], name: str) -> None:
         assert "\n" not in finding["summary"]
         assert finding["scenario"]["spec"] == "sgd"
         assert f"_module.{name}" in finding["repro"]
+
+
+def test_a_subject_without_end_to_its_memory_is_a_finding(tmp_path: Path) -> None:
+    """With time to spare, lest a machine that finds memory slowly should tell of the time."""
+    out = tmp_path / "record.json"
+    check(
+        hostile("AllocatesWithoutEnd"), hostile("SGD"), "--timeout", 300, "--memory", 1.5,
+        "--dtype", "float32", "--examples", 12, "--json", out,
+    )  # fmt: skip
+    greedy, other = json.loads(out.read_text())["results"]
+    assert (greedy["verdict"], other["verdict"]) == ("error", "conforms")
+    (finding,) = greedy["findings"]
+    assert (finding["kind"], finding["check"]) == ("crash", "run")
+    assert "took more than 1.5 GiB of memory in one scenario" in finding["summary"]
+    assert "_module.AllocatesWithoutEnd" in finding["repro"]
 
 
 def test_one_mistake_is_one_finding(results: dict[str, Result]) -> None:
