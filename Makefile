@@ -7,7 +7,7 @@ AXE    := 4.14.1
 
 SOURCES := $(shell find conformance impls specs reports -name '*.py' -o -name '*.toml' -o -name '*.h' -o -path '*/templates/*' -o -path '*/schema/*')
 
-.PHONY: report test lint types bench soundness power publish gpu dev clean
+.PHONY: report test lint types bench soundness power libraries publish gpu dev clean
 
 report: $(VENV)/.installed
 	@mkdir -p $(OUT)
@@ -28,6 +28,21 @@ types: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pytest benchmarks -q -s --benchmark-only --benchmark-columns=median,ops
+
+# every library with an adapter, in an environment of its own; tinygrad needs clang
+EXTRAS := optax,jax,keras,tensorflow,paddle,mlx,tinygrad,pytorch_optimizer,torch_optimizer,optimi,bitsandbytes,heavyball
+
+libraries: .venv-libraries/.installed
+	@status=0; .venv-libraries/bin/optconform check installed $(RESUME) \
+	  --json reports/published/libraries.json --markdown reports/published/libraries.md || status=$$?; \
+	  test $$status -le 1 || exit $$status
+	.venv-libraries/bin/optconform list defaults --json reports/published/defaults.json > reports/published/defaults.txt
+
+.venv-libraries/.installed: $(VENV)/.installed
+	$(PYTHON) -m venv .venv-libraries
+	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt torch
+	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(echo dist/*.whl)[$(EXTRAS)]"
+	@touch $@
 
 # what README points to: the committed results of the last run of each
 publish: $(VENV)/.installed
@@ -82,4 +97,4 @@ $(VENV)/.installed: $(VENV)/.ready $(SOURCES)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-libraries build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache

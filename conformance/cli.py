@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from .errors import RequestError
 from .formats import FORMATS, format_named
 from .identifying import identify
 from .journal import Journal
-from .listing import listing
+from .listing import implementations_of, listing
 from .options import claimable, drawing, output_file, parse_hyper, parse_variant
 from .record import command_line, dumps, record, write
 from .recording.commands import audit_command, diff_command, record_command
@@ -34,7 +33,7 @@ from .reporting import report
 from .serve import Message
 from .spec_file import load
 from .trials import detectability, mutants
-from .worker import Job, list_target, run_jobs
+from .worker import Job, run_jobs
 
 VERDICTS = {
     "conforms": "[green]conforms[/]",
@@ -129,8 +128,8 @@ def check(
 ) -> int:
     """Judge implementations by the equations they claim.
 
-    TARGET is a library (torch), a class (torch.optim:AdamW, package.module:Class) or a file's class
-    (path/to/file.py:Class).
+    TARGET is a library (torch), a class (torch.optim:AdamW, package.module:Class), a file's class
+    (path/to/file.py:Class), or installed: every library of `list implementations` that is there.
     """
     outputs = [output_file(p) for p in (json_path, html_path, markdown_path)]
     if resume and outputs[0] is None:
@@ -146,9 +145,7 @@ def check(
         claimable(load(spec_option), claimed, fixed)
     todo: list[Job] = []
     processes = jobs or os.cpu_count() or 1
-    with ThreadPoolExecutor(processes) as pool:
-        listed = list(pool.map(lambda t: list_target(t, spec_option), targets))
-    for target, implementations in zip(targets, listed, strict=True):
+    for target, implementations in implementations_of(targets, spec_option, processes=processes):
         for found in implementations:
             spec = load(found["spec"])
             claimable(spec, claimed, fixed)

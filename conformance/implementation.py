@@ -138,7 +138,8 @@ class Library:
 
     ``where`` is what stands before the colon of its targets; "" where any module may.  ``needs``
     are the modules that must be installed, ``extra`` the optional dependencies that bring them.
-    What else a library ``like_torch`` has is driven as a torch.optim.Optimizer.
+    What else a library ``like_torch`` has is driven as a torch.optim.Optimizer.  ``ours`` comes
+    with optconform, to judge by or to be judged, and is no library that somebody released.
     """
 
     adapter: str
@@ -146,6 +147,7 @@ class Library:
     needs: tuple[str, ...] = ()
     extra: str = ""
     like_torch: bool = False
+    ours: bool = False
 
 
 def _like_torch(where: str) -> Library:
@@ -155,14 +157,14 @@ def _like_torch(where: str) -> Library:
 
 LIBRARIES: Mapping[str, Library] = {
     "torch": Library("optconform.impls.adapters.torch_optim", ""),
-    "reference": Library("optconform.impls.adapters.torch_optim", "reference"),
+    "reference": Library("optconform.impls.adapters.torch_optim", "reference", ours=True),
     "torch.distributed.optim": Library(
         "optconform.impls.adapters.torch_distributed", "torch.distributed.optim"
     ),
     "torch.distributed.fsdp": Library(
         "optconform.impls.adapters.torch_distributed", "torch.distributed.fsdp"
     ),
-    "cuda": Library("optconform.impls.adapters.cuda_optim", "optconform.impls.cuda"),
+    "cuda": Library("optconform.impls.adapters.cuda_optim", "optconform.impls.cuda", ours=True),
     "optax": Library("optconform.impls.adapters.optax_optim", "optax", ("optax",), "optax"),
     "jax": Library(
         "optconform.impls.adapters.jax_optim", "jax.example_libraries.optimizers", ("jax",), "jax"
@@ -189,6 +191,15 @@ LIBRARIES: Mapping[str, Library] = {
     "bitsandbytes": _like_torch("bitsandbytes.optim"),
     "heavyball": _like_torch("heavyball"),
 }
+
+
+def installed() -> list[str]:
+    """The released libraries with an adapter that are there, none of them imported to find out."""
+    return [
+        name
+        for name, library in LIBRARIES.items()
+        if not library.ours and all(importlib.util.find_spec(m) for m in library.needs)
+    ]
 
 
 def resolve(target: str, spec: str | None) -> list[Implementation]:

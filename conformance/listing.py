@@ -1,6 +1,7 @@
 """``optconform list``: what optconform knows, and the defaults of the installed libraries."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import click
@@ -9,14 +10,49 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import RequestError
-from .implementation import LIBRARIES
+from .implementation import LIBRARIES, installed
 from .options import output_file
 from .record import environment, write
+from .serve import Message
 from .spec_file import bundled, load
 from .tables import by_lines
 from .worker import START_TIMEOUT, ask, list_target
 
 SCHEMA = "optconform/defaults/1"
+EVERY = "installed"  # the target that names every library that is there
+
+
+def implementations_of(
+    targets: Sequence[str], spec: str | None, *, processes: int
+) -> list[tuple[str, list[Message]]]:
+    """What each target has, as ``list_target`` tells it, so many asked at a time.
+
+    The target ``installed`` stands for every released library that is there; of those, one that
+    cannot be driven here is left out, and said so.  Raises RequestError, for a target that was
+    named as for nothing at all.
+    """
+    named = list(dict.fromkeys(t for t in targets if t != EVERY))
+    others = [t for t in installed() if t not in named] if EVERY in targets else []
+
+    def ask_for(target: str) -> list[Message] | RequestError:
+        try:
+            return list_target(target, spec)
+        except RequestError as e:
+            return e
+
+    with ThreadPoolExecutor(processes) as pool:
+        answers = list(pool.map(ask_for, [*named, *others]))
+    found = []
+    for target, answer in zip([*named, *others], answers, strict=True):
+        if not isinstance(answer, RequestError):
+            found.append((target, answer))
+        elif target in named:
+            raise answer
+        else:
+            click.echo(f"left out: {target}: {answer}", err=True)
+    if not found:
+        raise RequestError("no library that is installed can be judged")
+    return found
 
 
 @click.command("list")

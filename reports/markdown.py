@@ -7,6 +7,7 @@ from collections import Counter
 
 from optconform.reports import view
 from optconform.reports.baseline import KINDS, changes
+from optconform.reports.overview import followed, kinds, overview_of
 from optconform.reports.view import VERDICTS, Json
 
 MOST_FINDINGS = 20
@@ -45,6 +46,27 @@ def _table(record: Json, results: list[Json]) -> list[str]:
             said = ["<br>".join(_cell(results[n]) for n in cells.get(d, [])) for d in dtypes]
             lines.append("| " + " | ".join([escape(spec), name, *(s or " " for s in said)]) + " |")
     return lines
+
+
+def _overview(record: Json, results: list[Json]) -> list[str]:
+    """Libraries against algorithms, where there are several libraries."""
+    libraries = overview_of(record, results)
+    if len(libraries) < 2:
+        return []
+    specs = list(next(iter(libraries.values())))
+    lines = [
+        "| " + " | ".join(["library", *map(escape, specs)]) + " |",
+        "| " + " | ".join(["---"] * (1 + len(specs))) + " |",
+    ]
+    for release, cells in libraries.items():
+        said = [
+            "<br>".join([*map(escape, kinds(found)), *map(code, followed(found))])
+            for found in cells.values()
+        ]
+        lines.append("| " + " | ".join([escape(release), *(s or " " for s in said)]) + " |")
+    signs = "; ".join(f"{v.symbol} {v.many}" for v in VERDICTS.values() if v.name != "error")
+    legend = f"Pairs of implementation and dtype: {signs}; ! error. Below, the variants followed."
+    return [*lines, "", f"<sub>{escape(legend)}</sub>", ""]
 
 
 def _decays(record: Json, results: list[Json]) -> list[str]:
@@ -111,6 +133,7 @@ def render_markdown(record: Json, *, before: Json | None = None) -> str:
     an earlier run, what has changed since."""
     results = view.read_results(record)
     lines = ["## Optimizer conformance", "", view.headline(results), ""]
+    lines += _overview(record, results)
     if results:
         lines += [*_table(record, results), ""]
     if before is not None:

@@ -281,13 +281,41 @@ def test_markdown_escapes_and_shows_every_finding(record: Record) -> None:
     assert set(re.findall(r"</?\w+", text)) == {"<code", "</code", "<br", "<sub", "</sub"}
     assert "\\[link\\](javascript:alert(1))" in text and "&lt;script&gt;" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {row.count("|") for row in rows} == {len(record["run"]["dtypes"]) + 3}
+    specs = {r["spec"] for r in record["results"]}
+    bars = {len(specs) + 2, len(record["run"]["dtypes"]) + 3}  # of the libraries, of the cells
+    assert {row.count("|") for row in rows} == bars
     assert len(re.findall(r"^- ", text, re.M)) == len(findings(record))
 
 
 def test_markdown_names_the_first_twenty_findings() -> None:
     text = render_markdown(minimal(findings=[{"summary": f"finding {n}"} for n in range(1, 1050)]))
     assert "finding 20\n- and 1,029 more\n" in text and "finding 21" not in text
+
+
+def test_markdown_puts_libraries_against_algorithms() -> None:
+    def cell(library: str, spec: str, verdict: str, **more: Any) -> dict[str, Any]:
+        return {
+            "implementation": f"{library}:X", "library": library, "version": "1", "spec": spec,
+            "dtype": "float32", "verdict": verdict, **more,
+        }  # fmt: skip
+
+    hat = {"eps": "hat"}
+    record = minimal() | {
+        "results": [
+            cell("one", "sgd", "conforms"),
+            cell("one", "adam", "diverges", variant=hat, findings=[{"kind": "contract"}]),
+            cell("one", "adam", "conforms", variant=hat),
+            cell("one", "adam", "diverges", findings=[{"kind": "contract"}, {"kind": "numeric"}]),
+            cell("two", "adam", "variant", variant={"eps": "inside"}),
+        ]
+    }
+    text = render_markdown(record)
+    assert "| library | sgd | adam |" in text
+    found = "1 ✓<br>1 ✗ contracts only<br>1 ✗ equations<br><code>eps = hat</code>"
+    assert f"| one 1 | 1 ✓ | {found} |" in text
+    assert "| two 1 |   | 1 ≈<br><code>eps = inside</code> |" in text
+    record["results"] = record["results"][:-1]
+    assert "| library |" not in render_markdown(record)  # nothing to put beside it
 
 
 def test_numbers_never_round_onto_a_threshold() -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from optconform import listing
+from optconform.errors import RequestError
+
 ROOT = Path(__file__).parent.parent
 SUBJECTS = "tests/subjects"
 SGD = f"{SUBJECTS}/wrong.py:SGD"
@@ -205,3 +208,33 @@ def test_check_refuses_a_bad_spec_before_it_starts(tmp_path: Path) -> None:
     line = refused("check", SGD, "--spec", path, "--json", tmp_path / "record.json")
     assert "cycle" in line
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_installed_is_every_library_that_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that was named must answer; one that is merely there may be left out, and is told."""
+
+    def answer(target: str, spec: str | None) -> list[dict[str, str]]:
+        if target == "broken":
+            raise RequestError("broken fails on import")
+        return [{"implementation": f"{target}:{spec}"}]
+
+    monkeypatch.setattr(listing, "installed", lambda: ["torch", "broken", "optax"])
+    monkeypatch.setattr(listing, "list_target", answer)
+    found = listing.implementations_of(["optax", "installed"], "adam", processes=2)
+    assert [target for target, _ in found] == ["optax", "torch"]
+    assert found[0][1] == [{"implementation": "optax:adam"}]
+    assert capsys.readouterr().err == "left out: broken: broken fails on import\n"
+    with pytest.raises(RequestError, match="fails on import"):
+        listing.implementations_of(["broken", "installed"], "adam", processes=2)
+    monkeypatch.setattr(listing, "installed", lambda: ["broken"])
+    with pytest.raises(RequestError, match="no library"):
+        listing.implementations_of(["installed"], None, processes=2)
+
+
+def test_installed_libraries_are_the_released_ones() -> None:
+    from optconform.implementation import installed
+
+    assert "torch" in installed()
+    assert not {"reference", "cuda"} & set(installed())
