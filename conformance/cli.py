@@ -3,7 +3,6 @@ cannot be carried out (one clear line, no traceback)."""
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -267,7 +266,7 @@ def _tell(made: Mapping[str, Any]) -> None:
         if r["message"] and not told:
             told = [(r["verdict"], r["message"])]
         for kind, summary in told:
-            key = (r["implementation"], kind, re.sub(r"[0-9.e+-]+", "#", summary))
+            key = (r["implementation"], kind, known.reason(summary))
             shown.setdefault(key, (summary, {}))[1][r["dtype"]] = None
     if shown:
         console.print()

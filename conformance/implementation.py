@@ -316,6 +316,13 @@ def _module(where: str, target: str) -> tuple[ModuleType, str]:
         raise RequestError(f"{where} fails on import: {one_line(e)}") from None
 
 
+OTHERS = {
+    "adamax", "adamc", "adammini", "adamod", "adamp", "adams", "asgd", "nadam", "nadamw", "padam",
+    "qhadam", "radam", "radamw", "sgdp", "signsgd", "stableadamw",
+}  # fmt: skip
+"""Published algorithms of their own whose names hold that of a bundled spec."""
+
+
 def guess_spec(subject: Any, name: str) -> str:
     """The spec a class follows by its name, or by that of a class it derives from."""
     names = [name.rpartition(".")[2], *(c.__name__ for c in getattr(subject, "__mro__", ()))]
@@ -325,7 +332,7 @@ def guess_spec(subject: Any, name: str) -> str:
         if candidate in known:
             return candidate
     for spec_name in known:
-        if spec_name in plain[0]:
+        if spec_name in plain[0] and plain[0] not in OTHERS:
             return spec_name
     raise RequestError(f"cannot tell which spec {name} claims to follow; say it with --spec")
 

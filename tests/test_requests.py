@@ -59,6 +59,7 @@ def refused(*arguments: object) -> str:
         ([":Adam"], ":Adam"),
         (["torch.optim.nothere:Adam"], "nothere"),
         (["torch:Tensor"], "--spec"),
+        (["torch.optim:RAdam", "--dtype", "float32"], "RAdam"),
         (["torch:pi", "--spec", "sgd"], "pi"),
         (["nolibrary"], "nolibrary"),
         (["nomodule:Adam"], "nomodule"),
