@@ -30,7 +30,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m pytest benchmarks -q -s --benchmark-only --benchmark-columns=median,ops
 
 # every library with an adapter, in an environment of its own; tinygrad needs clang
-EXTRAS := optax,jax,keras,tensorflow,paddle,mlx,tinygrad,pytorch_optimizer,torch_optimizer,optimi,bitsandbytes,heavyball
+EXTRAS := optax,jax,keras,tensorflow,paddle,mlx,tinygrad,pytorch-optimizer,torch-optimizer,optimi,bitsandbytes
 
 libraries: .venv-libraries/.installed
 	@status=0; .venv-libraries/bin/optconform check installed $(RESUME) \
@@ -42,6 +42,8 @@ libraries: .venv-libraries/.installed
 	$(PYTHON) -m venv .venv-libraries
 	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt torch
 	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(echo dist/*.whl)[$(EXTRAS)]"
+	# it wants a newer opt-einsum than paddle's, which its optimizers here do not use
+	.venv-libraries/bin/pip install -q --disable-pip-version-check --no-deps -c constraints.txt heavyball
 	@touch $@
 
 # what README points to: the committed results of the last run of each

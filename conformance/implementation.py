@@ -152,7 +152,8 @@ class Library:
 
 def _like_torch(where: str) -> Library:
     name = where.partition(".")[0]
-    return Library("optconform.impls.adapters.torch_libraries", where, (name,), name, True)
+    extra = name.replace("_", "-")  # as package indexes write it
+    return Library("optconform.impls.adapters.torch_libraries", where, (name,), extra, True)
 
 
 LIBRARIES: Mapping[str, Library] = {
