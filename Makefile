@@ -38,11 +38,11 @@ libraries: .venv-libraries/.installed
 	  test $$status -le 1 || exit $$status
 	.venv-libraries/bin/optconform list defaults --json reports/published/defaults.json > reports/published/defaults.txt
 
+# heavyball wants a newer opt-einsum than paddle does, for what is not judged here
 .venv-libraries/.installed: $(VENV)/.installed
 	$(PYTHON) -m venv .venv-libraries
 	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt torch
 	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(echo dist/*.whl)[$(EXTRAS)]"
-	# it wants a newer opt-einsum than paddle's, which its optimizers here do not use
 	.venv-libraries/bin/pip install -q --disable-pip-version-check --no-deps -c constraints.txt heavyball
 	@touch $@
 

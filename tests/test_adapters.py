@@ -140,10 +140,10 @@ def test_a_missing_library_is_told_in_one_sentence(
     library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    missing = LIBRARIES[library].needs[0]
+    missing, extra = LIBRARIES[library].needs[0], LIBRARIES[library].extra
     with pytest.raises(RequestError) as told:
         resolve(library, None)
-    assert str(told.value) == f"{missing} is not installed; pip install 'optconform[{library}]'"
+    assert str(told.value) == f"{missing} is not installed; pip install 'optconform[{extra}]'"
 
 
 def test_every_library_has_its_extra() -> None:
