@@ -7,7 +7,7 @@ AXE    := 4.14.1
 
 SOURCES := $(shell find conformance impls specs reports -name '*.py' -o -name '*.toml' -o -name '*.h' -o -path '*/templates/*' -o -path '*/schema/*')
 
-.PHONY: report test lint types bench soundness power libraries publish gpu dev clean
+.PHONY: report test lint types bench soundness power libraries adopters publish gpu dev clean
 
 report: $(VENV)/.installed
 	@mkdir -p $(OUT)
@@ -38,11 +38,18 @@ libraries: .venv-libraries/.installed
 	  test $$status -le 1 || exit $$status
 	.venv-libraries/bin/optconform list defaults --json reports/published/defaults.json > reports/published/defaults.txt
 
+# the tests that maintainers of released libraries would write, as CI would run them
+adopters: .venv-libraries/.installed
+	@for library in pytorch_optimizer optimi optax; do \
+	  .venv-libraries/bin/python -m pytest tests/adopters/test_$$library.py -q -n 2 --dist loadgroup \
+	  --hypothesis-profile ci -p no:cacheprovider | tail -1 | sed "s/^/$$library: /"; \
+	  done | tee reports/published/adopters.txt
+
 # heavyball wants a newer opt-einsum than paddle does, for what is not judged here
 .venv-libraries/.installed: $(VENV)/.installed
 	$(PYTHON) -m venv .venv-libraries
 	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt torch
-	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(echo dist/*.whl)[$(EXTRAS)]"
+	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(echo dist/*.whl)[$(EXTRAS)]" pytest pytest-xdist
 	.venv-libraries/bin/pip install -q --disable-pip-version-check --no-deps -c constraints.txt heavyball
 	@touch $@
 

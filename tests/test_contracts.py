@@ -66,6 +66,9 @@ BREAKS = {
     "AnotherDefault": "defaults",
     "WritesGroups": "groups-copied",
     "OwnOption": "drop-in",
+    "Hoards": "memory",
+    "SeedsAnew": "random",
+    "SeedsPython": "random",
 }
 
 SPECS = {"Momentum": "sgd", "KeepsGradient": "sgd", "SparseRounded": "sgd"}
@@ -113,8 +116,12 @@ def test_every_check_is_listed_with_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ClosureTwice", "StrictOptions", "NewCheckpointsOnly", "PicklesNoTime", "HalfTime"]
-)
+    "name",
+    [
+        "ClosureTwice", "StrictOptions", "NewCheckpointsOnly", "PicklesNoTime", "HalfTime",
+        "Hoards", "SeedsPython",
+    ],
+)  # fmt: skip
 def test_a_script_fails_with_the_same_sentence(name: str, tmp_path: Path) -> None:
     finding = held(name)[1][0]
     script = tmp_path / "repro.py"

@@ -6,7 +6,9 @@ The messages of the asserts are the findings' sentences, also under pytest: PYTE
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
+import random
 import re
 import warnings
 from typing import Any
@@ -309,6 +311,52 @@ def sparse_gradients_are_refused_whole(make: Any) -> None:
         assert same(values([p]), before), "refusing a sparse gradient changed the parameter"
 
 
+def nothing_is_left_behind(make: Any) -> None:
+    """steps without end take no memory without end"""
+    params = parameters(make)
+    optimizer = make(params)
+
+    def held() -> int:  # numbers in tensors, anybody's
+        gc.collect()
+        alive = (x for x in gc.get_objects() if issubclass(type(x), torch.Tensor))
+        return sum(x.numel() for x in alive)
+
+    sizes = []
+    for begin, end in ((1, 8), (9, 24), (25, 40)):
+        train(optimizer, params, begin, end)
+        sizes.append(held())
+    first, second, third = sizes
+    assert not first < second < third, (
+        f"steps 9 to 24 left {second - first} more numbers in tensors that are kept, and steps 25 "
+        f"to 40 again {third - second}"
+    )
+
+
+def random_numbers_go_on(make: Any) -> None:
+    """neither the constructor nor a step seeds the random numbers of the process anew"""
+    generators: dict[str, tuple[Any, Any]] = {
+        "torch": (torch.default_generator.manual_seed, lambda: torch.get_rng_state().tolist()),
+        "Python": (random.seed, random.getstate),
+    }
+    ends: dict[str, list[Any]] = {name: [] for name in generators}
+    for k in (1, 2):
+        params = parameters(make)
+        for p in params:
+            p.grad = gradient(p, 1)
+        for seed, _ in generators.values():
+            seed(k)
+        optimizer = make(params)
+        optimizer.step()
+        optimizer.step()
+        for name, (_, state) in generators.items():
+            ends[name].append(state())
+    for name, (one, other) in ends.items():
+        assert one != other, (
+            f"after two steps the random numbers of {name} go on alike, however they were seeded "
+            "before"
+        )
+
+
 CHECKS = (
     Check("closure", closure_is_called_once, exact=True),
     Check("options-untouched", options_are_left_alone),
@@ -322,6 +370,8 @@ CHECKS = (
     Check("groups-copied", groups_are_copied, claim="copies"),
     Check("two-live", two_side_by_side, exact=True),
     Check("refusals", invalid_options_are_refused, claim="refusals", kind="refusal"),
+    Check("memory", nothing_is_left_behind),
+    Check("random", random_numbers_go_on),
     Check("sparse-refusal", sparse_gradients_are_refused_whole, claim="sparse", kind="refusal"),
 )
 """In the order in which they are reported."""

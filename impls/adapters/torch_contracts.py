@@ -13,6 +13,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import ismodule
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -281,9 +282,8 @@ def _script(impl: TorchLike, check: Check, make: Make) -> str:
         if f"{helper.__name__}(" in wanted:
             helpers.insert(0, inspect.getsource(helper))
             wanted += helpers[0]
-    modules = [
-        m for m in ("ast", "copy", "inspect", "io", "pickle", "re", "warnings") if f"{m}." in wanted
-    ]
+    known = {n for m in (torch_checks, *CHECKS) for n, x in vars(m).items() if ismodule(x)}
+    modules = [m for m in sorted(known - {"torch"}) if f"{m}." in wanted]
     usual = _literal(make.usual)
     parts = [
         "from __future__ import annotations\n",

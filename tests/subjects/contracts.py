@@ -472,3 +472,21 @@ class RowMajor(Adam):  # the gradient in the order of memory, if it has four dim
         if g.dim() == 4:
             g = g.as_strided((g.numel(),), (1,)).view(p.shape)
         super().one(p, g, s, o)
+
+
+class Hoards(Adam):  # every gradient that it ever saw
+    def one(self, p, g, s, o):
+        self.seen = [*getattr(self, "seen", ()), g.clone()]
+        super().one(p, g, s, o)
+
+
+class SeedsAnew(Adam):
+    def one(self, p, g, s, o):
+        torch.manual_seed(7)
+        super().one(p, g, s, o)
+
+
+class SeedsPython(Adam):
+    def __init__(self, *args, **kwargs):
+        random.seed(7)
+        super().__init__(*args, **kwargs)
