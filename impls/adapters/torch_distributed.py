@@ -131,31 +131,38 @@ class ShardDriver:
     def step(self, gradients: Arrays) -> None:
         for params, some in zip(self.params, gradients, strict=True):
             for p, g in zip(params, some, strict=True):
-                p.grad = (
-                    None
-                    if g is None
-                    else distribute_tensor(self.tensor(g), p.device_mesh, p.placements)
-                )
+                p.grad = None if g is None else self.share(self.tensor(g), p)
         self.optimizer.step()
 
-    def numbers(self, x: Any) -> Floats:
-        return x.detach().full_tensor().double().numpy().copy()  # type: ignore[no-any-return]
+    def share(self, x: torch.Tensor, p: Any) -> Any:
+        """A tensor divided as ``p`` is; every rank has the whole of it already."""
+        return distribute_tensor(x, p.device_mesh, p.placements, src_data_rank=None)
+
+    def whole(self, shares: Sequence[Any]) -> list[Floats]:
+        """Tensors of which every rank has its rows, put together; one message for all of them."""
+        mine = [x.detach().to_local().double().numpy().copy() for x in shares]
+        every: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(every, mine)
+        return [np.concatenate(rows) for rows in zip(*every, strict=True)]
 
     def parameters(self) -> list[list[Floats]]:
-        return [[self.numbers(p) for p in params] for params in self.params]
+        found = iter(self.whole([p for params in self.params for p in params]))
+        return [[next(found) for _ in params] for params in self.params]
 
     def state(self) -> list[list[dict[str, Floats]]]:
-        return [
+        held = [
             [
                 {
-                    k: self.numbers(x)
+                    k: x
                     for k, x in self.optimizer.state.get(p, {}).items()
-                    if hasattr(x, "full_tensor") and k != "step"
+                    if hasattr(x, "to_local") and k != "step"
                 }
                 for p in params
             ]
             for params in self.params
         ]
+        found = iter(self.whole([x for params in held for some in params for x in some.values()]))
+        return [[{k: next(found) for k in some} for some in params] for params in held]
 
     def set(self, group: int, keywords: Keywords) -> None:
         self.keywords[group] = keywords
