@@ -281,7 +281,7 @@ class Explainer:
             return f"t is off by one ({shift:+d}) in {used}"
         if d.must_nan:
             return f"{d.observed!r} where the equation {d.equation} is 0/0 or starts from NaN"
-        if not math.isfinite(d.observed):
+        if not (math.isfinite(d.observed) and math.isfinite(d.ratio)):  # no ratio to tell
             wanted = f"{d.observed!r} instead of {d.expected!r}"
             return f"{wanted}; no variant of {d.equation} explains it"
         return f"off by {d.ratio:.3g} bounds; no variant of the equation {d.equation} explains it"

@@ -97,7 +97,7 @@ def _defaults(targets: Sequence[str], json_path: str | None) -> None:
     output = output_file(json_path)
     rows: list[dict[str, Any]] = []
     missing: dict[str, str] = {}
-    for target in targets or LIBRARIES:
+    for target in targets or (name for name, known in LIBRARIES.items() if not known.ours):
         try:
             told = ask({"do": "defaults", "target": target, "spec": None}, START_TIMEOUT)["rows"]
         except RequestError as e:

@@ -7,6 +7,7 @@ What they do is tested where it is run: ``test_pytest_plugin.py`` adopts by this
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import tomllib
@@ -18,6 +19,7 @@ import pytest
 from optconform.cli import cli
 from optconform.known import TEXTS
 from optconform.pytest_plugin import OPTIONS
+from optconform.reports import render_markdown
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = ("adopt.md", "audit.md", "campaign.md", "github-workflow.yml")
@@ -71,3 +73,16 @@ def test_the_entry_on_the_page_is_one() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", (DOCS / "adopt.md").read_text(), re.S)
     (entry,) = tomllib.loads(block)["divergence"]
     assert tuple(entry) == TEXTS
+
+
+def test_the_readme_shows_the_libraries_as_they_were_judged() -> None:
+    """README's table is that of the committed summary, and the summary that of the record."""
+    published = DOCS.parent / "reports/published"
+    record = json.loads((published / "libraries.json").read_text("utf-8"))
+    summary = (published / "libraries.md").read_text("utf-8")
+    assert render_markdown(record) == summary
+    table = summary[summary.index("| library |") :].partition("\n\n")[0]
+    assert f"\n{table}\n" in (DOCS.parent / "README.md").read_text("utf-8")
+    # every numeric finding was confirmed in ball arithmetic
+    findings = [f for r in record["results"] for f in r["findings"] if f["kind"] == "numeric"]
+    assert findings and all(f["confirmed"] for f in findings)

@@ -451,12 +451,16 @@ SCHEMA = json.loads(
 )
 
 
+PUBLISHED = ("torch", "libraries")
+
+
 def test_records_obey_the_published_schema(record: Record) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     check = jsonschema.Draft202012Validator(SCHEMA)
-    published = SAMPLE.parent.parent.parent / "reports" / "published" / "torch.json"
-    for one in (record, synthesised(), json.loads(published.read_text("utf-8"))):
+    published = SAMPLE.parent.parent.parent / "reports" / "published"
+    found = [json.loads((published / f"{n}.json").read_text("utf-8")) for n in PUBLISHED]
+    for one in (record, synthesised(), *found):
         check.validate(one)
     for wrong in ({"verdict": "best"}, {"findings": [{"kind": "?"}]}, {"dtype": 3}):
         assert list(check.iter_errors(minimal(**wrong)))
