@@ -316,7 +316,10 @@ def notes(result: Json) -> list[str]:
         said.append(text(result["mode"]))
     profile = pairs(unusual(result.get("profile")))
     if result["verdict"] == "variant":
-        said += filter(None, [pairs(result.get("variant")) or profile])
+        claimed = as_map(result.get("claimed"))
+        follows = as_map(result.get("variant"))
+        said += filter(None, [pairs({k: v for k, v in follows.items() if claimed.get(k) != v})])
+        said += filter(None, [profile])
     elif result["verdict"] == "conforms" and profile:
         said.append(profile)
     if found := len(as_maps(result.get("findings"))):
