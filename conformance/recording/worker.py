@@ -116,24 +116,34 @@ WITNESSES = ("numpy", "torch", "jax", "jaxlib", "tensorflow", "keras", "mlx", "p
 
 
 def subjects(target: str, spec: str | None) -> list[tuple[Implementation, str]]:
-    """The implementations of a target and the spec of each; of a distribution that no adapter
-    knows, every class that derives from torch's optimizer."""
-    if ":" in target or target in LIBRARIES:
+    """The implementations of a target and the spec of each; of a distribution, what its adapter
+    offers, and every other class that derives from torch's optimizer."""
+    if ":" in target:
         return [(i, spec or _spec_of(i)) for i in resolve(target, spec or _named(target))]
+    if target in LIBRARIES:
+        return _of_library(target, spec)
     modules = _modules(target)
     for module in modules:
         if module in LIBRARIES:
-            return [(i, spec or i.spec) for i in resolve(module, spec)]
+            return _of_library(module, spec)
     for point in importlib.metadata.entry_points(group="optconform.implementations"):
         if point.name == target:
             return [(i, spec or i.spec) for i in resolve(target, spec)]
     return [found for module in modules for found in discovered(module)]
 
 
+def _of_library(name: str, spec: str | None) -> list[tuple[Implementation, str]]:
+    offered = [(i, spec or i.spec) for i in resolve(name, spec)]
+    if spec is not None or not LIBRARIES[name].like_torch:
+        return offered
+    names = {i.name for i, _ in offered}
+    return [*offered, *((i, s) for i, s in discovered(name) if i.name not in names)]
+
+
 def _named(target: str) -> str | None:
     """No spec where the class's own name tells one, or an adapter; else that of nobody."""
     where, _, name = target.rpartition(":")
-    adapted = not where or any(where == known.where for known in LIBRARIES.values())
+    adapted = any(where == known.where for known in LIBRARIES.values())
     torch_own = where.split(".")[0] == "torch"
     return None if adapted or torch_own or name.lower() in bundled() else ANY
 
@@ -194,7 +204,7 @@ def _listed(i: Implementation, spec_name: str) -> Message:
         "clock": "optimizer" if shares_clock(i) else "parameter",
         "world": world(i),
         "slow": i.slow,
-        "own": own_defaults(i, spec),
+        "own": own_defaults(i, spec) if spec_name == ANY else {},
     }
 
 

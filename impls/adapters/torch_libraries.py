@@ -357,6 +357,7 @@ SHELVES: Mapping[str, Shelf] = {
 
 
 def library(name: str) -> list[Implementation]:
+    """What this release has of the table."""
     shelf = SHELVES[name]
     return [
         shelf.kind(
@@ -372,4 +373,12 @@ def library(name: str) -> list[Implementation]:
             **shelf.more,
         )
         for entry in shelf.entries
+        if _there(entry)
     ]
+
+
+def _there(entry: Entry) -> bool:
+    try:
+        return callable(named(entry.make))
+    except AttributeError:
+        return False
