@@ -42,7 +42,7 @@ libraries: .venv-libraries/.installed
 # the tests that maintainers of released libraries would write, as CI would run them
 adopters: .venv-libraries/.installed
 	@for library in pytorch_optimizer optimi optax; do \
-	  .venv-libraries/bin/python -m pytest tests/adopters/test_$$library.py -q -n 2 --dist loadgroup \
+	  .venv-libraries/bin/python -m pytest tests/adopters/test_$$library.py -q -n 2 \
 	  --hypothesis-profile ci -p no:cacheprovider | tail -1 | sed "s/^/$$library: /"; \
 	  done | tee reports/published/adopters.txt
 

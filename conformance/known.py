@@ -214,12 +214,12 @@ def stale(result: Mapping[str, Any], entries: Sequence[Divergence]) -> list[Dive
     contracts = result["checks"].get("contracts", {})
     out = []
     for d in entries:
-        if d.id in seen:
+        if d.check in contracts:  # which brings the scenarios that it compares
+            still = str(contracts[d.check]).startswith("broken")
+        elif d.id in seen:
             still = d.check in seen[d.id]
         else:
-            still = str(contracts.get(d.check, "")).startswith("broken") or any(
-                d.is_about(f) for f in result["findings"]
-            )
+            still = any(d.is_about(f) for f in result["findings"])
         if not still:
             out.append(d)
     return out

@@ -119,14 +119,21 @@ def _judge(config: pytest.Config) -> "Judge":
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Make the judge, and warn of known divergences that concern nothing that was collected."""
-    cells = {}
-    for item in items:
+    """Make the judge, bring the items of a cell together, and warn of known divergences that
+    concern nothing that was collected."""
+    cells, places = {}, []
+    for place, item in enumerate(items):
         case: Any = getattr(getattr(item, "callspec", None), "params", {}).get("case")
         if type(case).__module__ == "optconform.testing":
             cells[case.cell.key] = case.cell
+            places.append((case.cell.key, place))
     if not cells:
         return
+    # pytest-xdist hands out what lies together: so no process waits for another's cell
+    turn = {key: k for k, key in enumerate(cells)}
+    ours = [items[place] for _, place in sorted(places, key=lambda p: (turn[p[0]], p[1]))]
+    for (_, place), item in zip(places, ours, strict=True):
+        items[place] = item
     from .known import unmatched
 
     judge = _judge(config)

@@ -172,8 +172,9 @@ def _method(cases: Sequence[Case], several: bool, doc: str) -> Callable[..., Non
         parts = [path] if several else []
         return "-".join([*parts, case.cell.dtype, *([case.check] if case.check != "run" else [])])
 
+    # by the key: pytest-xdist does not see a group in whose name there is a bracket
     params = [
-        pytest.param(c, id=label(c), marks=pytest.mark.xdist_group(c.cell.label)) for c in cases
+        pytest.param(c, id=label(c), marks=pytest.mark.xdist_group(c.cell.key)) for c in cases
     ]
 
     def test(self: Any, case: Case, request: pytest.FixtureRequest) -> None:

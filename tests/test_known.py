@@ -95,6 +95,15 @@ def test_a_contract_is_known_by_its_status(status: str) -> None:
     assert stale(result(checks={"contracts": {"resume": "held"}}), [entry]) == [entry]
 
 
+def test_a_contract_that_compares_runs_is_not_known_by_one_of_them() -> None:
+    """Its finding shows the first of the runs, which alone has nothing amiss."""
+    entry = _entry(
+        check="late-gradient", scenario=_one(Param((1,), Recipe("zeros"), Recipe("zeros")))
+    )
+    contracts = {"contracts": {"late-gradient": "broken"}}
+    assert stale(result(checks=contracts, replayed=[[]]), [entry]) == []
+
+
 def test_the_range_of_versions_counts() -> None:
     cell = {"implementation": "lib:SGD", "spec": "sgd", "dtype": "float32", "version": "2.0"}
     assert _entry(versions="<2").concerns(**cell) is False

@@ -96,6 +96,20 @@ def test_one_fault_is_one_failure(first: tuple[int, str, Outcomes]) -> None:
     assert "TestAdamW::test_equation[float32-max_exp_avg_sq]" not in outcomes  # it has no amsgrad
 
 
+def test_the_items_of_a_dtype_stand_together(adopter: Adopter) -> None:
+    (adopter.folder / "order").mkdir()
+    suite = "from optconform.testing import conformance_tests\n"
+    suite += "TestSGD = conformance_tests('reference:SGD', dtypes=['float32', 'float64'])\n"
+    (adopter.folder / "order" / "test_order.py").write_text(suite)
+    done = subprocess.run(
+        [adopter.python, "-m", "pytest", "--collect-only", "-q", "order"],
+        cwd=adopter.folder, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    found = re.findall(r"::test_\w+\[(float\d\d)", done.stdout)
+    assert set(found) == {"float32", "float64"}, done.stdout + done.stderr
+    assert found == sorted(found)
+
+
 def test_the_failure_explains_itself(first: tuple[int, str, Outcomes]) -> None:
     output = first[1]
     start = output.index("smallopt:AdamW (adamw, float32)")

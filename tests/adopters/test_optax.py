@@ -7,9 +7,9 @@ from optconform.testing import conformance_tests
 pytest.importorskip("optax")
 KNOWN = "known-optax.toml"
 
-TestSGD = conformance_tests("optax:sgd", known=KNOWN)
-TestAdagrad = conformance_tests("optax:adagrad", known=KNOWN)
-TestRMSprop = conformance_tests("optax:rmsprop", known=KNOWN)
-TestAdadelta = conformance_tests("optax:adadelta", known=KNOWN)
-TestAdam = conformance_tests("optax:adam", known=KNOWN)
-TestAdamW = conformance_tests("optax:adamw", known=KNOWN)
+TestSGD = conformance_tests("optax:sgd", dtypes=["float32"], known=KNOWN)
+TestAdagrad = conformance_tests("optax:adagrad", dtypes=["float32"], known=KNOWN)
+TestRMSprop = conformance_tests("optax:rmsprop", dtypes=["float32"], known=KNOWN)
+TestAdadelta = conformance_tests("optax:adadelta", dtypes=["float32"], known=KNOWN)
+TestAdam = conformance_tests("optax:adam", dtypes=["float32"], known=KNOWN)
+TestAdamW = conformance_tests("optax:adamw", dtypes=["float32"], known=KNOWN)
