@@ -52,6 +52,7 @@ adopters: .venv-libraries/.installed
 	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt torch
 	.venv-libraries/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(echo dist/*.whl)[$(EXTRAS)]" pytest pytest-xdist
 	.venv-libraries/bin/pip install -q --disable-pip-version-check --no-deps -c constraints.txt heavyball
+	.venv-libraries/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
 	@touch $@
 
 # what README points to: the committed results of the last run of each
