@@ -28,6 +28,7 @@ LAYERS = (
         "impls.reference.*",
         "recording",
         "memory",
+        "caches",
         "surroundings",
         "counts",
     ),
@@ -54,7 +55,12 @@ LAYERS = (
     ("mutants", "equivalence", "comparison.march"),
     ("comparison.coincide", "comparison.lively"),
     ("contracts", "contracts.contract"),
-    ("impls.adapters", "impls.adapters.torch_repro", "impls.adapters.torch_checks"),
+    (
+        "impls.adapters",
+        "impls.adapters.jax_compiled",
+        "impls.adapters.torch_repro",
+        "impls.adapters.torch_checks",
+    ),
     ("probes",),
     ("impls.adapters.driven",),
     (

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from ..caches import folder
 from ..errors import RequestError
 from ..record import write
 from .host import Interpreter
@@ -51,11 +52,8 @@ def besides(text: str) -> Requirement:
 
 
 def cache_folder(given: str | None) -> Path:
-    """Where environments are kept: the given folder, or one in the user's cache."""
-    if given is not None:
-        return Path(given)
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "optconform" / "environments"
+    """Where environments are kept: the given folder, or one in the cache."""
+    return Path(given) if given is not None else folder() / "environments"
 
 
 def environment(

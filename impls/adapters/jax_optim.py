@@ -14,6 +14,7 @@ import numpy as np
 from jax.example_libraries import optimizers
 
 from optconform.implementation import Implementation
+from optconform.impls.adapters import jax_compiled
 from optconform.impls.adapters.driven import Arrays, Driven, Entry, Floats, Keywords
 
 DOCS = "https://docs.jax.dev/en/latest/jax.example_libraries.optimizers.html"
@@ -107,6 +108,7 @@ ENTRIES = (
 
 
 def library(name: str) -> list[Implementation]:
+    jax_compiled.keep()
     return [
         Driven(
             entry,

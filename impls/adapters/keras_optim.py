@@ -98,6 +98,10 @@ class Keras(Driven):
             os.environ["KERAS_BACKEND"] = self.world
         elif loaded.backend.backend() != self.world:
             raise RequestError(f"keras runs on {loaded.backend.backend()} in this process")
+        if self.world == "jax":
+            from optconform.impls.adapters import jax_compiled
+
+            jax_compiled.keep()
         return super().start(scenario, spec)
 
 

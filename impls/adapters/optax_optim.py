@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from optconform.implementation import Implementation
+from optconform.impls.adapters import jax_compiled
 from optconform.impls.adapters.driven import Arrays, Driven, Entry, Floats, Keywords
 
 DOCS = "https://optax.readthedocs.io/en/latest/api/optimizers.html"
@@ -172,6 +173,7 @@ ENTRIES = (
 
 
 def library(name: str) -> list[Implementation]:
+    jax_compiled.keep()
     return [
         Driven(
             entry,

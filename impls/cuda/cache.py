@@ -8,13 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-
-def folder() -> Path:
-    """Where built programs are kept: ``$OPTCONFORM_CACHE``, or the user's cache folder."""
-    named = os.environ.get("OPTCONFORM_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optconform"
+from optconform.caches import folder
 
 
 def cached(key: tuple[str, ...], suffix: str, build: Callable[[], bytes]) -> Path:
