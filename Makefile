@@ -27,7 +27,8 @@ types: $(VENV)/.installed
 	cd $(VENV) && bin/mypy --config-file ../pyproject.toml -p optconform
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m pytest benchmarks -q -s --benchmark-only --benchmark-columns=median,ops
+	$(BIN)/python -m pytest benchmarks -q -s --benchmark-only --benchmark-columns=median,ops \
+	  --rows build/bench.json
 
 # every library with an adapter, in an environment of its own; tinygrad needs clang
 EXTRAS := optax,jax,keras,tensorflow,paddle,mlx,tinygrad,pytorch-optimizer,torch-optimizer,optimi,bitsandbytes
@@ -60,6 +61,7 @@ publish: $(VENV)/.installed
 	-$(BIN)/optconform check torch --json reports/published/torch.json --markdown reports/published/torch.md
 	$(MAKE) -s soundness > reports/published/soundness.txt
 	$(MAKE) -s bench | grep -E "element-steps/s|times the bare|times torch's" > reports/published/bench.txt
+	$(BIN)/python benchmarks/plot.py build/bench.json reports/published/bench.svg
 
 # faithful code under a long campaign: not one alarm in more than a hundred million element-checks
 ODD := Remembering WideNames Master Master64 Compensated CorrectedMoments RunningPowers Flattened \
@@ -78,7 +80,9 @@ power: $(VENV)/.installed
 gpu:
 	$(PYTHON) -m pytest -m gpu tests/test_cuda_gpu.py -q
 	@mkdir -p reports/published/gpu
-	$(PYTHON) -m pytest -m gpu benchmarks/test_cuda_gpu.py -q -s | tee reports/published/gpu/bench.txt
+	$(PYTHON) -m pytest -m gpu benchmarks/test_cuda_gpu.py -q -s \
+	  --rows reports/published/gpu/bench.json | tee reports/published/gpu/bench.txt
+	$(PYTHON) benchmarks/plot.py reports/published/gpu/bench.json reports/published/gpu/bench.svg
 
 # an editable installation, for work on optconform itself
 dev: $(VENV)/.ready

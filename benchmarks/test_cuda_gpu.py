@@ -1,4 +1,4 @@
-"""The generated optimizers on a GPU beside torch's, turn by turn: `make gpu`.
+"""The generated optimizers on a GPU beside torch's and other libraries', turn by turn: `make gpu`.
 
 Each line has the bytes that a step must move at the least, over the time, and that as a share of a
 copy from device to device, which is the roofline; and what the host does for each tensor.
@@ -6,8 +6,11 @@ copy from device to device, which is the roofline; and what the host does for ea
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import statistics
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -71,18 +74,35 @@ def copy_rate():
     return 2 * n / statistics.median(times[5:])
 
 
+OTHERS = {
+    "bitsandbytes": ("bitsandbytes.optim", {n: n for n in TOUCHED if n != "Adadelta"}, {}),
+    "apex": (
+        "apex.optimizers",
+        {"SGD": "FusedSGD", "Adagrad": "FusedAdagrad", "AdamW": "FusedAdam"},
+        {},
+    ),
+    "optimi": ("optimi", {n: n for n in ("SGD", "Adam", "AdamW")}, {"triton": True}),
+}
+"""Libraries with kernels of their own: module, classes by the name of torch's, options."""
+
+
 def paths(name):
-    theirs = getattr(torch.optim, name)
-    found = {"foreach": lambda p: theirs(p, foreach=True, **OPTIONS.get(name, {}))}
+    """How each rival makes its optimizer of some parameters; those that are installed."""
+    theirs, options = getattr(torch.optim, name), OPTIONS.get(name, {})
+    found = {"torch foreach": partial(theirs, foreach=True, **options)}
     if name not in ("RMSprop", "Adadelta", "Adagrad"):
-        found["fused"] = lambda p: theirs(p, fused=True, **OPTIONS.get(name, {}))
+        found["torch fused"] = partial(theirs, fused=True, **options)
+    for library, (module, classes, more) in OTHERS.items():
+        if name in classes and importlib.util.find_spec(module.partition(".")[0]):
+            made = getattr(importlib.import_module(module), classes[name])
+            found[library] = partial(made, lr=1e-3, **options, **more)
     return found
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("shapes", SHAPES)
 @pytest.mark.parametrize("name", list(TOUCHED))
-def test_step(name, shapes, dtype, copy_rate):
+def test_step(name, shapes, dtype, copy_rate, keep):
     elements = sum(torch.Size(s).numel() for s in SHAPES[shapes])
     size = torch.empty((), dtype=dtype).element_size()
     if (TOUCHED[name] + 2) * elements * size > 0.8 * torch.cuda.mem_get_info()[0]:
@@ -94,14 +114,14 @@ def test_step(name, shapes, dtype, copy_rate):
     ours.step()
     steps = {"ours": ours.step}
     for path, build in paths(name).items():
-        torchs = build(params)
-        torchs.step()
-        for p in params:  # the same tensors
-            torchs.state[p].update({k: x for k, x in ours.state[p].items() if k != "step"})
-        steps[f"torch {path}"] = torchs.step
-    compiled = torch.compile(steps["torch foreach"])
+        theirs = build(params)
+        theirs.step()
+        if path.startswith("torch"):
+            for p in params:  # the same tensors
+                theirs.state[p].update({k: x for k, x in ours.state[p].items() if k != "step"})
+        steps[path] = theirs.step
     if elements < 1e8:
-        steps["torch compiled"] = compiled
+        steps["torch compiled"] = torch.compile(steps["torch foreach"])
     times = {k: [] for k in steps}
     hosts = {k: [] for k in steps}
     for _ in range(25):
@@ -111,8 +131,13 @@ def test_step(name, shapes, dtype, copy_rate):
     moved = TOUCHED[name] * elements * size
     for k in steps:
         t, h = statistics.median(times[k][5:]), statistics.median(hosts[k][5:])
-        print(
-            f"\n{name} {str(dtype)[6:]} {shapes}, {k}: {t * 1e6:.0f} us, "
-            f"{moved / t / 1e9:.0f} GB/s, {moved / t / copy_rate:.0%} of a copy, "
-            f"host {h * 1e6 / len(params):.2f} us a tensor"
+        ratio = statistics.median(
+            a / b for a, b in zip(times["ours"][5:], times[k][5:], strict=True)
         )
+        keep(
+            f"{name} {str(dtype)[6:]} {shapes}, {k}: {t * 1e6:.0f} us, "
+            f"{moved / t / 1e9:.0f} GB/s, {moved / t / copy_rate:.0%} of a copy, "
+            f"ours takes {ratio:.2f} times it, host {h * 1e6 / len(params):.2f} us a tensor",
+            algorithm=name, dtype=str(dtype)[6:], shapes=shapes, path=k, seconds=t, ratio=ratio,
+            share_of_copy=moved / t / copy_rate, host_seconds=h,
+        )  # fmt: skip

@@ -69,21 +69,23 @@ def turn_by_turn(one, other, rounds, block=1):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW"])
-def test_step_of_ten_million_elements(benchmark, name, dtype):
+def test_step_of_ten_million_elements(benchmark, keep, name, dtype):
     benchmark.group = f"host build, {dtype}"
     ours, torchs = pair(name, dtype, 1, 10_000_000)
     one, other, ratio = turn_by_turn(ours.step, torchs.step, 15)
     benchmark.pedantic(ours.step, rounds=5)
     benchmark.extra_info["times torch"] = ratio
     path = "fused" if name in FUSED else "foreach"
-    print(
-        f"\n{name} {str(dtype)[6:]} 1e7 elements: host build {one * 1e3:.1f} ms, "
-        f"torch {path} {other * 1e3:.1f} ms, {ratio:.2f} times torch's"
-    )
+    keep(
+        f"{name} {str(dtype)[6:]} 1e7 elements: host build {one * 1e3:.1f} ms, "
+        f"torch {path} {other * 1e3:.1f} ms, {ratio:.2f} times torch's",
+        algorithm=name, dtype=str(dtype)[6:], shapes="1 x 1e7", path=path,
+        seconds=one, rival_seconds=other, ratio=ratio,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW"])
-def test_host_time_for_a_thousand_tensors(benchmark, name):
+def test_host_time_for_a_thousand_tensors(benchmark, keep, name):
     """What a step does beside the arithmetic, whose launch is left out; the whole of torch's step,
     which cannot be taken apart so, on tensors of four elements.  The best of ten steps in a row."""
     benchmark.group = "host time for each of 1000 tensors"
@@ -95,10 +97,12 @@ def test_host_time_for_a_thousand_tensors(benchmark, name):
     one, other, ratio = turn_by_turn(ours.step, torchs.step, 15, block=10)
     benchmark.pedantic(ours.step, rounds=50)
     benchmark.extra_info["microseconds for each tensor"] = one * 1e3
-    print(
-        f"\n{name} 1000 tensors: planning {one * 1e3:.2f} us for each, "
-        f"torch's whole step {other * 1e3:.2f} us, {ratio:.2f} times torch's"
-    )
+    keep(
+        f"{name} 1000 tensors: planning {one * 1e3:.2f} us for each, "
+        f"torch's whole step {other * 1e3:.2f} us, {ratio:.2f} times torch's",
+        algorithm=name, dtype="float32", shapes="1000 x 4", path="planning",
+        seconds=one, rival_seconds=other, ratio=ratio,
+    )  # fmt: skip
 
 
 class Nothing:

@@ -49,7 +49,9 @@ def admitted(
     for some in by_init.values():
         found = blocks(trace, spec, dict(some[0]))
         if found is None:
-            few = _narrow_trace(trace)
+            few = _narrow_trace(trace, refuted)
+            if len(some) > FEW:
+                some = _after_one_step(few, spec, some, profile)
             for alike in _same_programs(trace, spec, some):
                 first = alike[0]
                 if len(some) > FEW and _explains_freely(few, spec, first, profile, {}) is None:
@@ -70,6 +72,24 @@ def admitted(
             heard = {v: heard[v] | names for v, names in decided_here.items()}
         kept.update(heard)
     return {v: kept[v] for v in hypotheses if v in kept}
+
+
+def _after_one_step(
+    trace: Trace, spec: Spec, hypotheses: Sequence[Variant], profile: Profile
+) -> list[Variant]:
+    """Those that the parameters of each first step leave: it starts from known states, and so can
+    be judged for all of them together."""
+    unseen = states_of(spec, dict(hypotheses[0]))
+
+    def alone(row: Row) -> Row:
+        seen = {"p": row.observed["p"], **dict.fromkeys(unseen, np.zeros_like(row.grad))}
+        return Row(row.step, row.scalars, row.grad, {"p": row.start["p"]}, seen)
+
+    firsts = Trace(trace.scenario, {key: [alone(rows[0])] for key, rows in trace.rows.items()})
+    left = list(hypotheses)
+    for block in blocks(firsts, spec, dict(hypotheses[0])) or ():
+        left = list(_survivors(block, {}, spec, left, trace, profile, only=("p",)))
+    return left
 
 
 def refuted_by(
@@ -186,12 +206,14 @@ def _narrow(block: Block, masks: Mapping[str, NDArray[np.bool_]]) -> Block:
     return Block(fewer, block.place)
 
 
-def _narrow_trace(trace: Trace) -> Trace:
-    """The first steps of a trace, with a few columns of each parameter."""
+def _narrow_trace(trace: Trace, refuted: Refuted) -> Trace:
+    """The first steps of a trace, with a few columns of each parameter, and some refuted ones."""
 
-    def cut(row: Row) -> Row:
+    def cut(key: tuple[int, int], row: Row) -> Row:
         n = row.grad.size
-        at = np.unique(np.linspace(0, n - 1, min(n, COLUMNS // 4)).astype(np.intp))
+        spread = np.linspace(0, n - 1, min(n, COLUMNS // 4)).astype(np.intp)
+        failed = [np.flatnonzero(x)[:FEW] for (_, _, *at), x in refuted.items() if (*at,) == key]
+        at = np.unique(np.concatenate([spread, *failed]))
         return Row(
             row.step,
             row.scalars,
@@ -201,7 +223,9 @@ def _narrow_trace(trace: Trace) -> Trace:
         )
 
     rows = {
-        key: [cut(r) for r in some[:BEGIN]] for key, some in trace.rows.items() if some[0].grad.size
+        key: [cut(key, r) for r in some[:BEGIN]]
+        for key, some in trace.rows.items()
+        if some[0].grad.size
     }
     return Trace(trace.scenario, rows, visible=False)
 
@@ -213,6 +237,7 @@ def _survivors(
     hypotheses: Sequence[Variant],
     trace: Trace,
     profile: Profile,
+    only: Sequence[str] = (),
 ) -> Admitted:
     """Output by output, states first; each distinct equation is evaluated once."""
     fmt = FORMATS[trace.scenario.dtype]
@@ -221,7 +246,7 @@ def _survivors(
     decided: dict[Variant, set[str]] = {
         v: {name for name in masks if name not in p.outputs} for v, p in programs.items()
     }
-    names = dict.fromkeys(n for p in programs.values() for n in p.outputs)
+    names = only or dict.fromkeys(n for p in programs.values() for n in p.outputs)
     for name in sorted(names, key=lambda n: n == "p"):
         by_node: dict[int, list[Variant]] = {}
         for v in left:

@@ -5,13 +5,14 @@ Every combination of axis values is a hypothesis; a trace rejects those whose bo
 
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .admit import Admitted, Refuted, admitted, refuted_by, same_formula
 from .formats import FORMATS
+from .initial import numbers_in
 from .lattice import Variant, lattice
 from .lockstep import Judged, Trace, blocks, failing, judge
 from .oracle.scalars import PROFILES, Profile
@@ -69,7 +70,7 @@ def identify(
     one), an explanation must also decide some of the elements that refute it, of each output: to
     be undecided in all of them, over all traces, explains nothing; unless ``decisive`` is false.
     """
-    every = lattice(spec)
+    every = lattice(spec, numbers_in(traces, spec))
     low = any(FORMATS[t.scenario.dtype].digits < FORMATS["float32"].digits for t in traces)
     kept = not all(_no_subnormals(t) for t in traces)
     profiles = [p for p in profiles if p == base or not (kept and p.subnormals == "flushed")]
@@ -85,7 +86,9 @@ def identify(
         refuted = refuted_by(traces, spec, instead_of, usual)
     asked = {name for places in refuted for name, *_ in places} if decisive else set()
     # a trace whose state is out of sight costs a run of its own for every hypothesis that is left
-    order = sorted(zip(traces, refuted, strict=True), key=lambda t: not _in_sight(t[0], spec))
+    order = sorted(
+        zip(traces, refuted, strict=True), key=lambda t: (not _in_sight(t[0], spec), not t[1])
+    )
 
     @functools.cache
     def within(loosest: Profile) -> list[Variant]:
@@ -97,8 +100,7 @@ def identify(
         ((p, within(_loosest(p, wide))) for p in wide),
     )
     for profile, hypotheses in trials:
-        left = _left(order, spec, hypotheses, profile)
-        accepted = [v for v, decided in left.items() if asked <= decided]
+        accepted = list(_left(order, spec, hypotheses, profile, asked))
         if accepted:
             best, *others = accepted
             aliases = [v for v in others if same_formula(spec, best, v, traces)]
@@ -114,18 +116,22 @@ def identify(
 
 
 def _left(
-    traces: Iterable[tuple[Trace, Refuted]],
+    traces: Sequence[tuple[Trace, Refuted]],
     spec: Spec,
     hypotheses: Sequence[Variant],
     profile: Profile,
+    asked: Collection[str] = (),
 ) -> Admitted:
-    """What no trace rejects, with the outputs for which any of them decides a refuted element."""
+    """What no trace rejects, with the outputs for which any of them decides a refuted element;
+    for all that are ``asked`` one must."""
     left: Admitted = dict.fromkeys(hypotheses, frozenset())
-    for trace, refuted in traces:
+    for k, (trace, refuted) in enumerate(traces):
         if not left:
             break
         found = admitted(trace, spec, list(left), profile, refuted=refuted)
-        left = {v: left[v] | decided for v, decided in found.items()}
+        later = {name for _, places in traces[k + 1 :] for name, *_ in places}
+        needed = set(asked) - later
+        left = {v: d for v, now in found.items() if needed <= (d := left[v] | now)}
     return left
 
 

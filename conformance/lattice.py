@@ -1,6 +1,7 @@
 """The hypotheses of an identification: every admissible combination of axis values."""
 
 import itertools
+from collections.abc import Iterable
 
 from .errors import SpecError
 from .spec import Spec
@@ -12,13 +13,16 @@ NUMBERS = ("0.1",)
 """Values tried on axes that take any number (0.1 is the accumulator of TensorFlow's Adagrad)."""
 
 
-def lattice(spec: Spec) -> list[Variant]:
-    """Every admissible combination of axis values, fewest and first-listed deviations first."""
+def lattice(spec: Spec, numbers: Iterable[str] = ()) -> list[Variant]:
+    """Every admissible combination of axis values, fewest and first-listed deviations first.
+
+    ``numbers`` are tried, beside the usual ones, on axes that take any number.
+    """
     axes = []
     for axis in spec.axes.values():
         values = list(axis.choices)
         if axis.number is not None:
-            values += NUMBERS
+            values += dict.fromkeys((*NUMBERS, *numbers))
         values.sort(key=lambda v: v != axis.default)
         axes.append([(axis.name, v) for v in values])
     found: dict[Variant, None] = {}

@@ -67,6 +67,21 @@ def test_combined_deviations_are_told_whole(name: str, hidden: bool) -> None:
         assert dict(variant) in [answer["variant"], *answer["aliases"]], answer["explanation"]
 
 
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        ("rmsprop", {"decay": "decoupled", "eps": "inside", "accumulator_init": "0.37"}),
+        ("adadelta", {"accumulator_init": "3"}),
+        ("adagrad", {"decay": "none", "accumulator_init": "0.33333334"}),
+    ],
+)
+def test_any_number_at_which_a_state_starts_is_found(name: str, variant: dict[str, str]) -> None:
+    spec = load(name)
+    answer = found(Played(machine(spec, variant), name), spec)
+    assert answer["unique"]
+    assert variant in [answer["variant"], *answer["aliases"]], answer["explanation"]
+
+
 def test_labels_of_one_formula_are_told_from_labels_that_nothing_separates_here() -> None:
     """Without a change of lr, decay by its square is decay by it."""
     spec = load("adamw")

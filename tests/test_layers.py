@@ -78,7 +78,7 @@ LAYERS = (
     ("impls.adapters.torch_declared", "impls.adapters.torch_ranks", "impls.adapters.cuda_optim"),
     ("impls.adapters.torch_libraries", "impls.adapters.torch_distributed"),
     ("lockstep", "recording.worker"),
-    ("lattice",),
+    ("lattice", "initial"),
     ("admit",),
     ("identify", "explain", "minimise", "comparison.separate"),
     ("comparison.trajectories",),

@@ -171,8 +171,9 @@ def schedulers_drive_it(make: Any) -> None:
             continue
         asked: list[dict[str, Any]] = []
         for step in range(1, 7):
+            # initial_lr and max_lr among them: an optimizer may read what a scheduler writes
             group = optimizer.param_groups[0]
-            asked.append({k: group[k] for k in ("lr", "momentum", "betas") if k in group})
+            asked.append({k: v for k, v in group.items() if isinstance(v, float | tuple)})
             train(optimizer, params, step, step)
             scheduler.step()
         by_hand = parameters(make)
