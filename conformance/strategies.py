@@ -142,6 +142,7 @@ def _compounded(spec: Spec) -> frozenset[str]:
     )
 
 
+@functools.cache  # Hypothesis validates each strategy that is made
 def params(*, small: bool = False) -> st.SearchStrategy[Param]:
     """A parameter with its recipes; at most a thousand elements, or 9 to 33 if ``small``."""
     size = st.sampled_from([n for n in _SIZES if 9 <= n <= 33 or not small])
@@ -170,9 +171,17 @@ def groups(
     spec: Spec, *, fixed: Mapping[str, Value] | None = None, small: bool = False
 ) -> st.SearchStrategy[Group]:
     """A parameter group of one to four parameters and perhaps an empty one, or one if ``small``."""
-    return st.builds(Group, hypers(spec, fixed=fixed), _several(small))
+    return _groups(spec, tuple(sorted((fixed or {}).items())), small)
 
 
+@functools.lru_cache(maxsize=32)
+def _groups(
+    spec: Spec, fixed: tuple[tuple[str, Value], ...], small: bool
+) -> st.SearchStrategy[Group]:
+    return st.builds(Group, hypers(spec, fixed=dict(fixed)), _several(small))
+
+
+@functools.cache
 def _several(small: bool) -> st.SearchStrategy[tuple[Param, ...]]:
     if small:
         return params(small=True).map(lambda p: (p,))

@@ -140,10 +140,26 @@ class ShardDriver:
 
     def whole(self, shares: Sequence[Any]) -> list[Floats]:
         """Tensors of which every rank has its rows, put together; one message for all of them."""
-        mine = [x.detach().to_local().double().numpy().copy() for x in shares]
-        every: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(every, mine)
-        return [np.concatenate(rows) for rows in zip(*every, strict=True)]
+        if not shares:
+            return []
+        ranks = dist.get_world_size()
+        rows = [-(-x.shape[0] // ranks) for x in shares]  # of each rank but the last, which pads
+        mine = torch.cat(
+            [
+                torch.cat([y.flatten(), y.new_zeros((n - y.shape[0]) * x.shape[1:].numel())])
+                for n, x in zip(rows, shares, strict=True)
+                for y in [x.detach().to_local().double()]
+            ]
+        )
+        every = mine.new_empty(ranks * mine.numel())
+        dist.all_gather_into_tensor(every, mine)
+        sizes = [n * x.shape[1:].numel() for n, x in zip(rows, shares, strict=True)]
+        return [
+            part.reshape(ranks * n, *x.shape[1:])[: x.shape[0]].numpy().copy()
+            for n, x, part in zip(
+                rows, shares, torch.split(every.view(ranks, -1), sizes, dim=1), strict=True
+            )
+        ]
 
     def parameters(self) -> list[list[Floats]]:
         found = iter(self.whole([p for params in self.params for p in params]))
