@@ -33,6 +33,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
 KEPT_TRACES = 6  # failing traces kept for identification, per class of failure
+KEPT_RUNS = 200  # runs kept, should they be judged again by another precision
 
 NUMERIC = {
     "lockstep": "every parameter and state tensor after every step, from the subject's own state",
@@ -83,6 +84,7 @@ class Examination:
         self.profile = Profile()
         self.around = surroundings.look()
         self.left: dict[str, dict[str, Any]] = {}
+        self.runs: dict[int, tuple[Trace, str] | None] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -125,6 +127,7 @@ class Examination:
             # a precision of its own is no fault; everything is judged again by it
             self._clear()
             self._draw()
+        self.runs.clear()
         explainer = Explainer(
             self.implementation,
             self.spec,
@@ -223,8 +226,7 @@ class Examination:
 
     def _draw(self) -> None:
         slow = self.implementation.slow
-        self.replayed = [sorted(self._look(scenario)) for scenario in self.replay]
-        for scenario in drawn(
+        scenarios = drawn(
             self.spec,
             dtype=self.dtype,
             examples=SLOW_EXAMPLES if slow else self.settings.examples,
@@ -234,18 +236,34 @@ class Examination:
             changeable=self.implementation.changeable(self.spec),
             small=slow,
             lacks=lacks(self.implementation),
-        ):
-            self._look(scenario)
+        )
+        amiss = [sorted(self._look(k, s)) for k, s in enumerate([*self.replay, *scenarios])]
+        self.replayed = amiss[: len(self.replay)]
 
-    def _look(self, scenario: Scenario) -> set[str]:
-        """Run and judge a scenario; what is amiss in it: tensors, contracts, ``run``."""
+    def _ran(self, k: int, scenario: Scenario) -> tuple[Trace, str] | None:
+        """A run of the ``k``-th scenario, which may be kept from before, and what it has changed
+        for the whole process; None if it is not supported."""
+        if k in self.runs:
+            return self.runs[k]
         self.emit({"event": "scenario", "scenario": to_json(scenario)})
+        trace = None
         try:
             trace = run(self.implementation, scenario, self.spec)
         except Unsupported:
-            return set()
+            pass
         finally:
             left = self._left(scenario)
+        found = None if trace is None else (trace, left)
+        if k < KEPT_RUNS:
+            self.runs[k] = found
+        return found
+
+    def _look(self, k: int, scenario: Scenario) -> set[str]:
+        """Run and judge a scenario; what is amiss in it: tensors, contracts, ``run``."""
+        found = self._ran(k, scenario)
+        if found is None:
+            return set()
+        trace, left = found
         amiss = {"surroundings"} if left else set[str]()
         if left:  # what was read while they were others may not be what is there
             trace.broken.clear()
