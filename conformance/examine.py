@@ -2,13 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from . import surroundings
 from .contracts.bench import Bench
 from .contracts.phase import hold_to_contracts, place
 from .contracts.relations import RELATIONS
@@ -24,16 +23,13 @@ from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, Trace, failing, failing_params, judge, run
 from .minimise import Focus
 from .oracle.scalars import PROFILES, Profile
-from .scenario import Group, Param, Recipe, Scenario, Step, from_json, to_json, with_company
+from .runs import Emit, Runs
+from .scenario import Group, Param, Recipe, Scenario, Step, from_json, with_company
 from .spec import Spec, Value
 from .strategies import drawn
 
-Emit = Callable[[dict[str, Any]], None]
-"""Tells the outside what goes on, so that nothing is lost when the subject kills the process."""
-
 SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
 KEPT_TRACES = 6  # failing traces kept for identification, per class of failure
-KEPT_RUNS = 200  # runs kept, should they be judged again by another precision
 
 NUMERIC = {
     "lockstep": "every parameter and state tensor after every step, from the subject's own state",
@@ -82,9 +78,7 @@ class Examination:
         self.fixed = {**implementation.fixed(spec), **settings.hyper}
         self.replay = [from_json(s) for s in settings.replay]
         self.profile = Profile()
-        self.around = surroundings.look()
-        self.left: dict[str, dict[str, Any]] = {}
-        self.runs: dict[int, tuple[Trace, str] | None] = {}
+        self.runs = Runs(implementation, spec, emit)
         self._clear()
 
     def _clear(self) -> None:
@@ -110,7 +104,7 @@ class Examination:
         try:
             return self._examined()
         finally:
-            surroundings.give_back(self.around)
+            self.runs.end()
 
     def _examined(self) -> dict[str, Any]:
         begin = time.perf_counter()
@@ -127,7 +121,7 @@ class Examination:
             # a precision of its own is no fault; everything is judged again by it
             self._clear()
             self._draw()
-        self.runs.clear()
+        self.runs.forget()
         explainer = Explainer(
             self.implementation,
             self.spec,
@@ -150,7 +144,7 @@ class Examination:
             whole = UNEXPLAINED
 
         def result() -> dict[str, Any]:
-            every = [*findings, *self.left.values(), *self.breaches]
+            every = [*findings, *self.runs.left.values(), *self.breaches]
             return self._result(self._verdict(answers), begin, findings=every, answer=whole)
 
         if refusal is None:
@@ -190,13 +184,10 @@ class Examination:
         param = Param((3,), Recipe("ones"), Recipe("normal"))
         hyper = {**self.spec.defaults, **self.fixed}
         plain = Scenario(self.spec.name, dtype, (Group(hyper, (param,)),), (Step(), Step()))
-        self.emit({"event": "scenario", "scenario": to_json(plain)})
         try:
-            trace = run(self.implementation, plain, self.spec)
+            trace, _ = self.runs.run(plain)
         except Unsupported as e:
             return one_line(e)
-        finally:
-            self._left(plain)
         return one_line(trace.crash) if trace.crash is not None else None
 
     def _contracts(self, answer: Identification | None) -> None:
@@ -240,27 +231,9 @@ class Examination:
         amiss = [sorted(self._look(k, s)) for k, s in enumerate([*self.replay, *scenarios])]
         self.replayed = amiss[: len(self.replay)]
 
-    def _ran(self, k: int, scenario: Scenario) -> tuple[Trace, str] | None:
-        """A run of the ``k``-th scenario, which may be kept from before, and what it has changed
-        for the whole process; None if it is not supported."""
-        if k in self.runs:
-            return self.runs[k]
-        self.emit({"event": "scenario", "scenario": to_json(scenario)})
-        trace = None
-        try:
-            trace = run(self.implementation, scenario, self.spec)
-        except Unsupported:
-            pass
-        finally:
-            left = self._left(scenario)
-        found = None if trace is None else (trace, left)
-        if k < KEPT_RUNS:
-            self.runs[k] = found
-        return found
-
     def _look(self, k: int, scenario: Scenario) -> set[str]:
         """Run and judge a scenario; what is amiss in it: tensors, contracts, ``run``."""
-        found = self._ran(k, scenario)
+        found = self.runs.numbered(k, scenario)
         if found is None:
             return set()
         trace, left = found
@@ -303,19 +276,6 @@ class Examination:
             self.passing.append(trace)
         self.emit({"event": "progress", "counts": self._checks()})
         return amiss
-
-    def _left(self, scenario: Scenario) -> str:
-        """What a run has changed for the whole process, which is set back; told once."""
-        sentence = surroundings.give_back(self.around)
-        if sentence and sentence not in self.left:
-            self.left[sentence] = {
-                "kind": "contract",
-                "check": "surroundings",
-                "summary": sentence,
-                "scenario": to_json(scenario),
-                "repro": self.implementation.repro(scenario, self.spec),
-            }
-        return sentence
 
     def _keep(self, key: Key, trace: Trace, judged: list[Judged]) -> None:
         """Keep a failing trace for identification; the purer, the better it explains its class."""
@@ -370,7 +330,7 @@ class Examination:
             return "diverges"
         if self.crashes:
             return "error"
-        if self.broken or self.breaches or self.left:
+        if self.broken or self.breaches or self.runs.left:
             return "diverges"
         if answers:
             return "variant"

@@ -22,7 +22,7 @@ Index = int
 
 @dataclass(frozen=True, slots=True)
 class Hyper:
-    """A hyperparameter, or the step counter ``t`` (from 1), or ``lr0``, the first lr."""
+    """A hyperparameter, or the step counter ``t`` (from 1), or ``lr0``, the first lr of a group."""
 
     name: str
 

@@ -303,12 +303,14 @@ class Running:
         self.machine, self.fmt = machine, FORMATS[scenario.dtype]
         self.conditions = machine.conditions
         self.hypers: list[dict[str, Value]] = []
+        self.first_lr: list[float] = []  # that each group was made with
         self.held: list[list[_Held]] = []
         for group in scenario.groups:
             self.add_group(group)
 
     def add_group(self, group: Group) -> None:
         self.hypers.append(dict(group.hyper))
+        self.first_lr.append(float(group.hyper.get("lr", 0.0)))
         self.held.append([_Held({"p": initial(p, self.fmt)}) for p in group.params])
 
     def set_hyper(self, group: int, hyper: Mapping[str, Value]) -> None:
@@ -328,7 +330,8 @@ class Running:
 
     def step(self, gradients: Sequence[Sequence[Floats | None]]) -> None:
         with np.errstate(all="ignore"):
-            for hyper, group, grads in zip(self.hypers, self.held, gradients, strict=True):
+            groups = zip(self.hypers, self.first_lr, self.held, gradients, strict=True)
+            for hyper, first_lr, group, grads in groups:
                 now = {n: float(v) for n, v in hyper.items()}
                 alike: dict[tuple[int, float], list[tuple[_Held, Floats]]] = {}
                 for held, grad in zip(group, grads, strict=True):
@@ -340,7 +343,7 @@ class Running:
                     key = (held.count, held.first.get("lr", 0.0))
                     alike.setdefault(key, []).append((held, grad))
                 for members in alike.values():
-                    self._step(now, members)
+                    self._step({**now, "lr0": first_lr}, members)
 
     def _step(self, now: Mapping[str, float], members: Sequence[tuple[_Held, Floats]]) -> None:
         machine, (first, _) = self.machine, members[0]
@@ -348,7 +351,6 @@ class Running:
             **now,
             **{FIRST + n: v for n, v in first.first.items()},
             "t": float(first.count),
-            "lr0": first.first.get("lr", 0.0),
         }
         truths = frozenset(c for c in self.conditions if expr.holds(c, scalars))
         outputs = machine.settled(truths)

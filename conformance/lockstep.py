@@ -68,7 +68,7 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
     groups: list[Group] = []
     hypers: list[dict[str, Value]] = []
     counts: list[list[int]] = []
-    first_lr: list[list[float]] = []
+    first_lr: list[float] = []  # that each group was made with
     values: list[list[Floats]] = []
     states: list[list[Mapping[str, Floats]]] = []
 
@@ -76,7 +76,7 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
         groups.append(group)
         hypers.append(dict(group.hyper))
         counts.append([0] * len(group.params))
-        first_lr.append([0.0] * len(group.params))
+        first_lr.append(float(group.hyper.get("lr", 0.0)))
         values.append([initial(p, fmt) for p in group.params])
 
     for group in scenario.groups:
@@ -122,12 +122,10 @@ def _drive(implementation: Implementation, scenario: Scenario, spec: Spec, trace
                             continue
                         if left is not None and not _same(grad, left[g][k]):
                             trace.broken.append(("gradient-untouched", step, g, k))
-                        if (g, k) not in trace.rows:
-                            first_lr[g][k] = float(hypers[g].get("lr", 0.0))
                         scalars = {
                             **{n: float(v) for n, v in hypers[g].items()},
                             "t": float(counts[g][k]),
-                            "lr0": first_lr[g][k],
+                            "lr0": first_lr[g],
                         }
                         trace.rows.setdefault((g, k), []).append(
                             Row(

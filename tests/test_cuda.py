@@ -109,7 +109,7 @@ class Pinned(Running):
 
     def _step(self, now: Mapping[str, float], members: Any) -> None:
         m, first = self.machine, members[0][0]
-        scalars = {**now, "t": float(first.count), "lr0": first.first.get("lr", 0.0)}
+        scalars = {**now, "t": float(first.count)}
         variant = tuple(sorted(m.variant.items()))
         truths = frozenset(c for c in m.conditions if expr.holds(c, scalars))
         body = lowered(m.spec.name, truths, variant=variant)

@@ -91,6 +91,7 @@ LAYERS = (
     ("contracts.bench", "known"),
     ("contracts.relations",),
     ("contracts.phase",),
+    ("runs",),
     ("examine",),
     ("investigate",),
     ("record",),
