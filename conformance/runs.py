@@ -1,7 +1,7 @@
 """Runs of a subject in which nothing goes unseen.
 
-Each is told before it begins; what it has changed for the whole process is set back and told; and it
-is kept to be judged again.
+Each is told before it begins; what it has changed for the whole process is set back and told; and
+it is kept to be judged again.
 """
 
 from collections.abc import Callable
