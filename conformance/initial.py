@@ -36,8 +36,12 @@ def numbers_in(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
             for value in other.choices
             if other is not axis and value != other.default and not other.choices[value].needs
         ]
+        firsts = [
+            Trace(t.scenario, {key: rows[:1] for key, rows in t.rows.items()})
+            for t in traces[:TRACES]
+        ]
         for variant in [{}, *others]:
-            number = _number(traces[:TRACES], spec, axis, variant)
+            number = _number(firsts, spec, axis, variant)
             if number is not None:
                 found[number] = None
     return tuple(found)

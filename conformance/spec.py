@@ -250,10 +250,15 @@ def all_conditions(spec: Spec) -> tuple[str, ...]:
 
 def program(spec: Spec, variant: Variant, hypers: Hypers, t: int) -> Program:
     """The straight-line program that step ``t`` (from 1) with these hyperparameters runs."""
-    key = tuple(sorted(spec.variant(variant).items()))
+    key = _key(spec, tuple(variant.items()))
     values = {**hypers, "t": t, "lr0": hypers.get("lr", 0.0)}
     truths = frozenset(c for c in _trees(spec, key)[1] if expr.holds(c, values))
     return _program(spec, key, truths)
+
+
+@functools.lru_cache(maxsize=8192)
+def _key(spec: Spec, variant: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(spec.variant(dict(variant)).items()))
 
 
 @functools.cache

@@ -180,6 +180,16 @@ class SloppyScalars(Adam):  # bias corrections in float32
         return (float(1 - torch.tensor(beta) ** t) for beta in (beta1, beta2))
 
 
+class DecayBySchedule(AdamW):  # as in the AdamW paper: by lr relative to what the group began with
+    def add_param_group(self, group):
+        super().add_param_group(group)
+        self.param_groups[-1]["first_lr"] = self.param_groups[-1]["lr"]
+
+    def apply(self, p, update, o):
+        schedule = o["lr"] / o["first_lr"] if o["first_lr"] else float("nan")
+        p.mul_(1 - schedule * o["weight_decay"]).sub_(update)
+
+
 class ThreeMistakes(AdamW):  # decay without lr, eps inside, only the second moment corrected
     def apply(self, p, update, o):
         p.mul_(1 - o["weight_decay"]).sub_(update)
