@@ -40,7 +40,7 @@ def draw(found: dict[str, object]) -> Figure:
         panel.set_title(f"{shapes}, {dtype}", fontsize=10)
         panel.set_yticks(range(len(algorithms)), algorithms)
         panel.set_ylim(len(algorithms) - 0.5, -0.5)
-        panel.set_xlim(left=0)
+        panel.set_xlim(0, 1.05 * max(1.0, *(r[value] for r in rows)))
         panel.grid(axis="x", color="0.9")
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
