@@ -13,8 +13,6 @@ from .spec import Axis, Spec, states_of
 
 TRACES = 6  # looked at, at the most
 
-ROUNDINGS = 4  # of what was observed
-
 WRITTEN = 6  # digits of a number that somebody has written down
 
 
@@ -93,10 +91,11 @@ def _starts(
             seen = steps.observed[name][first]
             with np.errstate(all="ignore"):
                 slope = y1 - y0
-                off = np.maximum.reduce([off0, off1, off2, ROUNDINGS * fmt.unit * abs(seen)])
-                x, error = (seen - y0) / slope, off / slope
-                line = np.isclose(y2 - y1, slope, rtol=1e-9, atol=0)
-            told = np.isfinite(x) & np.isfinite(error) & line
+                x = (seen - y0) / slope
+                off = np.maximum.reduce([off0, off1, off2])
+                line = abs(y2 - y1 - slope) <= off  # or bends by less than it may be rounded by
+                error = off * np.maximum(1, abs(x)) / slope
+            told = np.isfinite(x) & np.isfinite(error) & line & (slope > 0)
             if told.any():
                 inits = (
                     states_of(spec, {**variant, axis.name: v})[name].init for v in axis.choices

@@ -142,9 +142,13 @@ def _compounded(spec: Spec) -> frozenset[str]:
     )
 
 
-@functools.cache  # Hypothesis validates each strategy that is made
 def params(*, small: bool = False) -> st.SearchStrategy[Param]:
     """A parameter with its recipes; at most a thousand elements, or 9 to 33 if ``small``."""
+    return _params(small)
+
+
+@functools.cache  # Hypothesis validates each strategy that is made
+def _params(small: bool) -> st.SearchStrategy[Param]:
     size = st.sampled_from([n for n in _SIZES if 9 <= n <= 33 or not small])
     flat = size.map(lambda n: (n,))
     odd: list[tuple[int, ...]] = [(), (0,), (3, 5), (4, 8), (2, 3, 5), (1000,), (7, 11)]
@@ -171,14 +175,7 @@ def groups(
     spec: Spec, *, fixed: Mapping[str, Value] | None = None, small: bool = False
 ) -> st.SearchStrategy[Group]:
     """A parameter group of one to four parameters and perhaps an empty one, or one if ``small``."""
-    return _groups(spec, tuple(sorted((fixed or {}).items())), small)
-
-
-@functools.lru_cache(maxsize=32)
-def _groups(
-    spec: Spec, fixed: tuple[tuple[str, Value], ...], small: bool
-) -> st.SearchStrategy[Group]:
-    return st.builds(Group, hypers(spec, fixed=dict(fixed)), _several(small))
+    return st.builds(Group, hypers(spec, fixed=fixed), _several(small))
 
 
 @functools.cache

@@ -44,7 +44,7 @@ def identify(tmp: Path, *arguments: object) -> tuple[int, dict[str, Any], str]:
 
 @pytest.mark.parametrize("target", CASES)
 def test_the_variant_is_found(target: str, tmp_path: Path) -> None:
-    status, answer, said = identify(tmp_path, target, "--examples", 12)
+    status, answer, said = identify(tmp_path, target, "--examples", 30)
     assert {
         "spec", "variant", "aliases", "profile", "unique", "accepted", "rejected",
     } <= set(answer)  # fmt: skip
@@ -62,7 +62,7 @@ def test_the_variant_is_found(target: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
 def test_torch_follows_the_specs(name: str, tmp_path: Path) -> None:
-    _, answer, _ = identify(tmp_path, f"torch.optim:{name}", "--examples", 8)
+    _, answer, _ = identify(tmp_path, f"torch.optim:{name}", "--examples", 20)
     paths = {a["implementation"]: a for a in answer["implementations"]}
     assert {f"torch.optim:{name}[{path}]" for path in ("single", "foreach", "fused")} <= set(paths)
     for path in ("single", "foreach"):
