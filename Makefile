@@ -75,6 +75,7 @@ power: $(VENV)/.installed
 	$(BIN)/optconform mutants --json reports/published/mutants.json --markdown reports/published/mutants.md
 	$(BIN)/optconform detectability --json reports/published/detectability.json --markdown reports/published/detectability.md
 	$(BIN)/python tests/power/bugs.py reports/published/bugs
+	$(BIN)/python tests/power/dialects.py reports/published/dialects
 
 # on a machine with a GPU: PYTHON has optconform[cuda] and a CUDA build of torch
 gpu:

@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from . import expr
 from .formats import FORMATS
 from .lattice import Variant
-from .lockstep import Block, Judged, Row, Trace, blocks, compared, free_judge, judge, program_of
+from .lockstep import (
+    Block,
+    Judged,
+    Row,
+    Trace,
+    blocks,
+    compared,
+    first_steps,
+    free_judge,
+    judge,
+    program_of,
+)
 from .oracle.judge import Steps, outcomes
 from .oracle.scalars import Profile
 from .spec import Spec, all_conditions, program, states_of
@@ -79,13 +90,7 @@ def _after_one_step(
 ) -> list[Variant]:
     """Those that the parameters of each first step leave: it starts from known states, and so can
     be judged for all of them together."""
-    unseen = states_of(spec, dict(hypotheses[0]))
-
-    def alone(row: Row) -> Row:
-        seen = {"p": row.observed["p"], **dict.fromkeys(unseen, np.zeros_like(row.grad))}
-        return Row(row.step, row.scalars, row.grad, {"p": row.start["p"]}, seen)
-
-    firsts = Trace(trace.scenario, {key: [alone(rows[0])] for key, rows in trace.rows.items()})
+    firsts = first_steps(trace, states_of(spec, dict(hypotheses[0])))
     left = list(hypotheses)
     for block in blocks(firsts, spec, dict(hypotheses[0])) or ():
         left = list(_survivors(block, {}, spec, left, trace, profile, only=("p",)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from .admit import Admitted, Refuted, admitted, refuted_by, same_formula
 from .formats import FORMATS
-from .initial import numbers_in
+from .initial import hidden_numbers, numbers_in
 from .lattice import Variant, lattice
 from .lockstep import Judged, Trace, blocks, failing, judge
 from .oracle.scalars import PROFILES, Profile
@@ -70,7 +70,27 @@ def identify(
     one), an explanation must also decide some of the elements that refute it, of each output: to
     be undecided in all of them, over all traces, explains nothing; unless ``decisive`` is false.
     """
-    every = lattice(spec, numbers_in(traces, spec))
+    profiles = list(profiles)
+    numbers = numbers_in(traces, spec)
+    found = _identified(traces, spec, lattice(spec, numbers), profiles, instead_of, base, decisive)
+    hidden = [t for t in traces if not _in_sight(t, spec)]
+    if found.variant is None and hidden:
+        further = hidden_numbers(hidden, spec)
+        if not set(further) <= set(numbers):
+            every = lattice(spec, (*numbers, *further))
+            found = _identified(traces, spec, every, profiles, instead_of, base, decisive)
+    return found
+
+
+def _identified(
+    traces: Sequence[Trace],
+    spec: Spec,
+    every: list[Variant],
+    profiles: Sequence[Profile],
+    instead_of: Mapping[str, str] | None,
+    base: Profile | None,
+    decisive: bool,
+) -> Identification:
     low = any(FORMATS[t.scenario.dtype].digits < FORMATS["float32"].digits for t in traces)
     kept = not all(_no_subnormals(t) for t in traces)
     profiles = [p for p in profiles if p == base or not (kept and p.subnormals == "flushed")]

@@ -1,17 +1,23 @@
 """The number at which a state seems to start, for axes that take any: a hypothesis, no verdict."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .formats import FORMATS, Format
-from .lockstep import Block, Trace, blocks, initial_state, program_of
-from .oracle.judge import Floats, outcomes
+from .lattice import lattice
+from .lockstep import Trace, blocks, compared, first_steps, initial_state, program_of
+from .oracle.judge import Steps, outcomes
+from .oracle.majorant import Floats
 from .oracle.scalars import Profile
-from .spec import Axis, Spec, states_of
+from .spec import Axis, Program, Spec, states_of
 
 TRACES = 6  # looked at, at the most
+
+EXPONENTS = (-24, 11)  # powers of two between which a start that cannot be seen is searched
+STRETCH = 64  # neighbouring intervals that may be left: with more the start hardly shows
 
 WRITTEN = 6  # digits of a number that somebody has written down
 
@@ -22,7 +28,8 @@ def numbers_in(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
 
     An average or a sum is linear in its start: two starts give the line, a third that it is one,
     and what was observed after the first step gives the start, which must be the same for all
-    elements.
+    elements of a state.  Each state speaks for itself: equations that are not known yet may lead
+    from the gradient to one of them and not to the other.
     """
     found: dict[str, None] = {}
     for axis in spec.axes.values():
@@ -39,20 +46,21 @@ def numbers_in(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
             for t in traces[:TRACES]
         ]
         for variant in [{}, *others]:
-            number = _number(firsts, spec, axis, variant)
-            if number is not None:
-                found[number] = None
+            for state in axis.number.states:
+                number = _number(firsts, spec, axis, variant, state)
+                if number is not None:
+                    found[number] = None
     return tuple(found)
 
 
 def _number(
-    traces: Sequence[Trace], spec: Spec, axis: Axis, variant: Mapping[str, str]
+    traces: Sequence[Trace], spec: Spec, axis: Axis, variant: Mapping[str, str], state: str
 ) -> str | None:
-    """The start that a variant of the other axes would need, in every trace and state."""
+    """The start of a state that a variant of the other axes would need, in every trace."""
     low, high, best, named = -math.inf, math.inf, (math.inf, math.nan), False
     for trace in traces:
         fmt = FORMATS[trace.scenario.dtype]
-        for x, error, own in _starts(trace, spec, axis, variant, fmt):
+        for x, error, own in _starts(trace, spec, axis, variant, state, fmt):
             low, high = max(low, float((x - error).max())), min(high, float((x + error).min()))
             if not low <= high:
                 return None
@@ -65,43 +73,113 @@ def _number(
 
 
 def _starts(
-    trace: Trace, spec: Spec, axis: Axis, variant: Mapping[str, str], fmt: Format
+    trace: Trace,
+    spec: Spec,
+    axis: Axis,
+    variant: Mapping[str, str],
+    state: str,
+    fmt: Format,
 ) -> Iterator[tuple[Floats, Floats, list[float]]]:
-    """For each state: the start of each element, how far off that may be, and what the spec and
-    the named values would start it at."""
-    named = axis.number.states.keys() if axis.number is not None else set()
+    """For each block: the start of each element of a state, how far off that may be, and what the
+    spec and the named values would start it at."""
     tried = [{**variant, axis.name: value} for value in ("0", "1", "2")]
-
-    def after(block: Block, chosen: Mapping[str, str]) -> Mapping[str, tuple[Floats, Floats]]:
-        program = program_of(block, spec, chosen)
-        (found,) = outcomes(block.steps, [program], fmt=fmt, profile=Profile())
-        first = [s["t"] == 1 for s in block.steps.scalars]
-        return {
-            n: (o.value[first], np.where(o.undecided, np.inf, o.error)[first])
-            for n, o in found.items()
-            if n in named
-        }
 
     for alike in zip(*(blocks(trace, spec, v) or () for v in tried), strict=True):
         steps = alike[0].steps
         first = [s["t"] == 1 for s in steps.scalars]
-        ends = [after(block, v) for block, v in zip(alike, tried, strict=True)]
-        for name in ends[0]:
-            (y0, off0), (y1, off1), (y2, off2) = (end[name] for end in ends)
-            seen = steps.observed[name][first]
-            with np.errstate(all="ignore"):
-                slope = y1 - y0
-                x = (seen - y0) / slope
-                off = np.maximum.reduce([off0, off1, off2])
-                line = abs(y2 - y1 - slope) <= off  # or bends by less than it may be rounded by
-                error = off * np.maximum(1, abs(x)) / slope
-            told = np.isfinite(x) & np.isfinite(error) & line & (slope > 0)
-            if told.any():
-                inits = (
-                    states_of(spec, {**variant, axis.name: v})[name].init for v in axis.choices
-                )
-                own = [initial_state(init, steps.scalars[0]) for init in inits]
-                yield x[told], error[told], own
+        ends = []
+        for block, v in zip(alike, tried, strict=True):
+            program = program_of(block, spec, v)
+            (found,) = outcomes(block.steps, [program], fmt=fmt, profile=Profile(), only=[state])
+            if state in found:
+                o = found[state]
+                ends.append((o.value[first], np.where(o.undecided, np.inf, o.error)[first]))
+        if len(ends) < len(tried):
+            continue
+        (y0, off0), (y1, off1), (y2, off2) = ends
+        seen = steps.observed[state][first]
+        with np.errstate(all="ignore"):
+            slope = y1 - y0
+            x = (seen - y0) / slope
+            off = np.maximum.reduce([off0, off1, off2])
+            line = abs(y2 - y1 - slope) <= off  # or bends by less than it may be rounded by
+            error = off * np.maximum(1, abs(x)) / slope
+        told = np.isfinite(x) & np.isfinite(error) & line & (slope > 0)
+        if told.any():
+            inits = (states_of(spec, {**variant, axis.name: v})[state].init for v in axis.choices)
+            yield x[told], error[told], [initial_state(init, steps.scalars[0]) for init in inits]
+
+
+def hidden_numbers(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
+    """What states that cannot be seen may have held before the first step: one number for each
+    variant of the other axes under which the parameters' first steps leave one.
+
+    A start that is known to an interval has its bound like any other; where a parameter left it,
+    the start is not in the interval, and the halves of the others are looked at in turn.
+    """
+    found: dict[str, None] = {}
+    for axis in spec.axes.values():
+        if axis.number is None:
+            continue
+        others = [dict(v) for v in lattice(spec) if axis.name not in dict(v)]
+        firsts = [
+            (FORMATS[t.scenario.dtype], first_steps(t, states_of(spec, {})))
+            for t in traces[:TRACES]
+        ]
+        looked_at: set[object] = set()
+        for variant in others:
+            zero = {**variant, axis.name: "0"}
+            steps = [
+                (fmt, block.steps, program_of(block, spec, zero))
+                for fmt, first in firsts
+                for block in blocks(first, spec, zero) or ()
+                if block.steps.scalars[0]["t"] == 1
+            ]
+            same = tuple(program.outputs["p"] for _, _, program in steps)
+            if steps and same not in looked_at:
+                looked_at.add(same)
+                number = _searched(steps, axis.number.states)
+                if number is not None:
+                    found[number] = None
+    return tuple(found)
+
+
+def _searched(steps: Sequence[tuple[Format, Steps, Program]], named: Collection[str]) -> str | None:
+    """The shortest number in the only stretch of starts that the first steps leave."""
+    low = 2.0 ** np.arange(*EXPONENTS)
+    high = 2 * low
+    while low.size:
+        left = np.ones(low.shape, bool)
+        for fmt, step, program in steps:
+            if left.any():
+                left[left] = _possible(step, program, named, low[left], high[left], fmt)
+        low, high = low[left], high[left]
+        if not low.size or low.size > STRETCH or (high - low <= 2 * fmt.unit * low).all():
+            break
+        middle = (low + high) / 2
+        low, high = np.sort([*low, *middle]), np.sort([*middle, *high])
+    if not 0 < low.size <= STRETCH:
+        return None
+    least, most = float(low[0]), float(high[-1])
+    written = (f"{(least + most) / 2:.{digits}g}" for digits in range(1, 18))
+    return next((text for text in written if least <= float(text) <= most), None)
+
+
+def _possible(
+    step: Steps, program: Program, named: Collection[str], low: Floats, high: Floats, fmt: Format
+) -> NDArray[np.bool_]:
+    """For each interval, whether the parameters admit that the named states start in it."""
+    count = low.size
+    middle, half = ((high + low) / 2)[:, None], ((high - low) / 2)[:, None]
+    start = {n: np.repeat(x, count, axis=0) for n, x in step.start.items()}
+    off = {n: np.zeros_like(x) for n, x in start.items() if n not in ("p", "grad")}
+    for n in named:
+        start[n], off[n] = start[n] * 0 + middle, off[n] + half
+    observed = {"p": np.repeat(step.observed["p"], count, axis=0)}
+    some = Steps(list(step.scalars) * count, start, observed, off)
+    (answer,) = outcomes(some, [program], fmt=fmt, profile=Profile(), only=["p"])
+    possible: NDArray[np.bool_] = np.logical_not(compared(some, answer)["p"].failed.any(axis=1))
+    return possible
 
 
 def _shortest(x: float, low: float, high: float, fmt: Format) -> str:

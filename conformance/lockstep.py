@@ -5,7 +5,7 @@ before, so errors do not pile up and the bound stays sharp.  Where the state can
 oracle runs freely beside the subject (:mod:`optconform.oracle.free`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -270,6 +270,17 @@ def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] 
         if sum(place.sizes):
             out.append(Block(steps, place))
     return out
+
+
+def first_steps(trace: Trace, unseen: Iterable[str]) -> Trace:
+    """The first step of each parameter alone: it starts from known states, so that of those that
+    are out of sight zeros may stand for what was not observed, as long as nobody compares them."""
+
+    def alone(row: Row) -> Row:
+        seen = {"p": row.observed["p"], **dict.fromkeys(unseen, np.zeros_like(row.grad))}
+        return Row(row.step, row.scalars, row.grad, {"p": row.start["p"]}, seen)
+
+    return Trace(trace.scenario, {key: [alone(rows[0])] for key, rows in trace.rows.items()})
 
 
 def _stacked(params: list[list[Floats]]) -> Floats:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -84,3 +86,25 @@ def test_a_profile_is_found(tmp_path: Path) -> None:
     assert status == 0
     assert answer["variant"] == {}
     assert (answer["profile"]["scalars"], answer["profile"]["hypers"]) == ("float32", "exact")
+
+
+@pytest.fixture(scope="module")
+def dialects() -> ModuleType:
+    path = ROOT / "tests" / "power" / "dialects.py"
+    spec = importlib.util.spec_from_file_location("power_dialects", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SGD0", "HiddenSGD3", "HiddenAdagrad1", "RMSprop1", "Adadelta4", "HiddenAdadelta4", "Adam0"],
+)
+def test_deviations_are_named_together(dialects: ModuleType, name: str) -> None:
+    """Among them starts of 0.37, seen and not, and a SGD that looks ahead in its average."""
+    row = dialects.row(name, examples=8)
+    assert row.answer == "named", row
+    assert len(row.truth) > 1

@@ -180,6 +180,21 @@ def test_decay_order_needs_a_decoupled_decay(name: str) -> None:
     assert spec.variant({"decay_order": "before"}) == {}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_axis_undoes_what_another_says(name: str) -> None:
+    """The last one that replaces an equation has it; so two may only if one knows of the other."""
+    spec = load(name)
+    values = [(axis, choice) for axis, x in spec.axes.items() for choice in x.choices.values()]
+    for (a, first), (b, second) in itertools.combinations(values, 2):
+        if a == b or a in second.needs or b in first.needs:
+            continue
+        for equation in first.equations.keys() & second.equations.keys():
+            as_it_was = spec.equations[equation]
+            changes = [c for c in (first, second) if c.equations[equation] != as_it_was]
+            assert len(changes) < 2, f"{a} and {b} both replace {equation}"
+            assert changes != [first], f"{b} comes after {a} and brings the old {equation} back"
+
+
 def test_numbers_on_an_axis() -> None:
     spec = load("adagrad")
     assert states_of(spec, {"accumulator_init": "0.1"})["s"].init == "0.1"

@@ -40,16 +40,14 @@ every member gives NaN (0/0, a NaN input).
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..expr import (
     Absolute,
-    Graph,
     Index,
     Input,
     Let,
@@ -59,14 +57,22 @@ from ..expr import (
     Sign,
     Sum,
 )
-from ..formats import Format
-from .scalars import Scalars
-from .structure import OPEN, Folds, Scaled, divides, opened
-
-Floats = NDArray[Any]  # float64, or long double for float64 subjects
-Mask = NDArray[np.bool_] | None  # None: nowhere
-
-SLACK = 5  # scalar roundings allowed for formulas other than the written one (rule 5)
+from .factors import Factors
+from .majorant import (
+    Floats,
+    Majorant,
+    Mask,
+    Reciprocal,
+    added,
+    both,
+    either,
+    larger,
+    several,
+    somewhere,
+    times,
+    widest,
+)
+from .structure import Folds, divides
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,162 +84,6 @@ class Outcome:
     error: Floats
     undecided: NDArray[np.bool_]
     must_nan: NDArray[np.bool_]
-
-
-@dataclass(slots=True)
-class Majorant:
-    """A polynomial in opaque factors, seen through the sum of its |monomials|."""
-
-    value: Floats  # the exact value
-    size: Floats  # sum of |monomials|
-    error: Floats  # what roundings of products, casts and opaque factors can add to the value
-    reach: Floats  # sum over monomials of the largest product of a subset of the factors
-    terms: int  # number of monomials: terms - 1 additions are to be paid; 0: zero by a scalar
-    steps: int  # most product roundings in one monomial; each may also underflow
-    nonneg: bool  # every computed version is >= 0
-    unsafe: Mask = None  # an intermediate may overflow, divide by zero or leave a root's domain
-    nan: Mask = None  # NaN in every member of the class
-    zero: Mask = None  # exactly zero in every member of the class
-    root: bool = False
-    swell: Floats | float = 1.0  # by how much rule 4 may magnify an underflow
-    names: frozenset[str] = frozenset()  # inputs that are explicit factors somewhere
-    bare: dict[str, Floats] = field(default_factory=dict)  # inputs as monomials: times what
-
-
-def either(a: Mask, b: Mask) -> Mask:
-    return b if a is None else a if b is None else a | b
-
-
-def both(a: Mask, b: Mask) -> Mask:
-    return None if a is None or b is None else a & b
-
-
-def several(count: int, u: Any) -> Any:
-    """(1 + u)**count - 1 from above, for count * u < 1."""
-    return count * u * (1 + count * u)
-
-
-def somewhere(mask: NDArray[np.bool_]) -> Mask:
-    return mask if mask.any() else None
-
-
-class Factors:
-    """The scalars of a graph as factors of tensor expressions, for a block of rows.
-
-    All rows of a block agree on which scalars are exactly zero or one, so terms and roundings can
-    be counted once for the block.  Shared by everything that is bounded over these rows.
-    """
-
-    def __init__(self, graph: Graph, fmt: Format, scalars: Scalars, rows: NDArray[np.intp]) -> None:
-        self.graph, self.scalars, self.rows, self.fmt = graph, scalars, rows, fmt
-        wide = fmt.name == "float64"
-        self.real: type[np.floating[Any]] = np.longdouble if wide else np.float64
-        # to one of the two neighbours instead of the nearer one: twice as far
-        ulps = 2 if scalars.profile.rounding == "faithful" else 1
-        self.flushed = scalars.profile.subnormals == "flushed"
-        self.u = self.real(fmt.unit) * ulps
-        self.eta = self.real(fmt.eta[0]) ** fmt.eta[1] * ulps
-        if self.flushed:
-            self.eta = self.real(fmt.tiny)
-        self.own = self.real(np.finfo(self.real).eps)
-        self.largest = self.real(fmt.largest)
-        self.us = self.real(scalars.unit)
-        self.one = np.ones((1, 1), self.real)
-        self._numbers: dict[Index, tuple[Floats, Floats]] = {}
-        self._factors: dict[tuple[int, Index], Majorant | None] = {}
-        self._products: dict[tuple[tuple[int, Index], ...], tuple[Majorant | None, int]] = {}
-        self._scaling: dict[tuple[Index, Scaled, Scaled], tuple[Floats, Floats]] = {}
-
-    def number(self, i: Index) -> tuple[Floats, Floats]:
-        """A scalar's exact value and error, of shape (rows, 1)."""
-        if i not in self._numbers:
-            x = self.scalars[i]
-            value = x.value[self.rows].astype(self.real)[:, None]
-            error = x.error[self.rows].astype(self.real)[:, None]
-            self._numbers[i] = (value, error)
-        return self._numbers[i]
-
-    def factor(self, exponent: int, i: Index) -> "Majorant | None":
-        """A scalar, or one over it, cast to the tensor dtype; None for exactly one, which nobody
-        multiplies."""
-        key = (exponent, i)
-        if key not in self._factors:
-            with np.errstate(all="ignore"):
-                plain = self._plain(exponent, i)
-                split = (
-                    self._opened(i) if exponent > 0 and plain is not None and plain.terms else None
-                )
-            self._factors[key] = plain if split is None or plain is None else widest([plain, split])
-        return self._factors[key]
-
-    def product(self, factors: tuple[tuple[int, Index], ...]) -> "tuple[Majorant | None, int]":
-        """Several scalars folded together, without the roundings of their products; and how many
-        of them are not exactly one."""
-        if factors not in self._products:
-            found = [f for f in (self.factor(e, i) for e, i in factors) if f is not None]
-            with np.errstate(all="ignore"):
-                folded = functools.reduce(_times, found) if found else None
-            self._products[factors] = (folded, len(found))
-        return self._products[factors]
-
-    def scaling(self, i: Index, around: Scaled, inside: Scaled) -> tuple[Floats, Floats]:
-        """Rule 4: how small a denominator may become when scaled by the scalars around and inside
-        it, and by those inside alone."""
-        key = (i, around, inside)
-        if key not in self._scaling:
-            least = inner = self.one
-            with np.errstate(all="ignore"):
-                for group in (around, inside):
-                    for exponent, j in group:
-                        value = self.number(j)[0]
-                        k = np.where(value == 0, 1, np.minimum(np.abs(value**-exponent), 1))
-                        least = least * k
-                        if group is inside:
-                            inner = inner * k
-            self._scaling[key] = (least, inner)
-        return self._scaling[key]
-
-    def _exactly(self, i: Index, x: int) -> bool:
-        value, error = self.number(i)
-        return bool(((value == x) & (error == 0)).all())
-
-    def _plain(self, exponent: int, i: Index) -> "Majorant | None":
-        if self._exactly(i, 1):
-            return None
-        value, error = self.number(i)
-        if self._exactly(i, 0) and exponent > 0:
-            zero = np.zeros((1, 1), self.real)
-            every = np.ones((1, 1), np.bool_)
-            return Majorant(zero, zero, zero, self.one, 0, 0, True, zero=every)
-        relative = np.where(value == 0, 0, error / np.abs(value)) + SLACK * self.us
-        v = value if exponent > 0 else 1 / value
-        size = np.abs(v)
-        unsafe = somewhere(~(size <= self.largest))
-        vanishing = np.where(value == 0, 2 * error, 0)  # inexact, and zero by cancellation
-        return Majorant(
-            v,
-            size,
-            size * (self.u + relative + self.own) + vanishing,
-            np.maximum(self.one, size),
-            1,
-            1,
-            bool((v >= 0).all()),
-            unsafe,
-        )
-
-    def _opened(self, i: Index) -> "Majorant | None":
-        """Rule 6: the scalar as a sum of two parts, where that is well conditioned."""
-        parts = opened(self.graph, i)
-        if parts is None:
-            return None
-        value, _ = self.number(i)
-        x, y = (np.abs(self.number(j)[0]) for j in parts)
-        size = x + y
-        if (x == 0).any() or (y == 0).any() or not (size <= OPEN * np.abs(value)).all():
-            return None
-        reach = np.maximum(1, x) + np.maximum(1, y)
-        error = size * (3 * self.u + SLACK * self.us)
-        return Majorant(value, size, error, reach, 2, 3, bool((value >= 0).all()))
 
 
 class Bound:
@@ -308,7 +158,7 @@ class _Walk:
         self.b, self.folds = bound, folds
         self.nodes = bound.graph.nodes
         self.own_memo: dict[Index, Majorant] = {}
-        self.inverses: dict[Index, _Reciprocal] = {}
+        self.inverses: dict[Index, Reciprocal] = {}
 
     def equation(self, i: Index) -> Majorant:
         node = self.nodes[i]
@@ -336,13 +186,15 @@ class _Walk:
                     return self.known("", b.given[i], None)
                 return widest([self.node(j) for j in forms])
             case Sum(terms):
-                return self.sum([(sign, self.node(j)) for sign, j in terms])
+                return added([(sign, self.node(j)) for sign, j in terms], b.amounts, b.u)
             case Product(factors):
                 return self.product(factors)
             case Root(argument):
                 return self.root(argument)
             case Maximum(left, right):
-                return self.maximum(self.node(left), self.node(right))
+                x, y = self.node(left), self.node(right)
+                roots = x.root or y.root
+                return larger(self.opaque(x), self.opaque(y), roots)
             case Absolute(argument):
                 x = self.opaque(self.node(argument))
                 x.value, x.nonneg = np.abs(x.value), True
@@ -388,70 +240,6 @@ class _Walk:
             bare={name: b.one} if name else {},
         )
 
-    def sum(self, terms: list[tuple[int, Majorant]]) -> Majorant:
-        """Errors and sizes add; a term that is zero by its scalar adds nothing (rule 7)."""
-        b = self.b
-        unsafe: Mask = None
-        nan: Mask = None
-        kept: list[tuple[int, Majorant]] = []
-        for sign, x in terms:
-            unsafe = either(unsafe, x.unsafe)
-            if x.terms == 0:
-                unsafe = either(unsafe, x.nan)  # 0 * NaN, or left out
-            else:
-                nan = either(nan, x.nan)
-                kept.append((sign, x))
-        if not kept:
-            x = terms[0][1]
-            return Majorant(x.value, x.size, x.error, b.one, 0, 0, True, unsafe, None, x.zero)
-        if len(kept) == 1:
-            sign, x = kept[0]
-            return Majorant(
-                sign * x.value,
-                x.size,
-                x.error,
-                x.reach,
-                x.terms,
-                x.steps,
-                sign > 0 and x.nonneg,
-                unsafe,
-                nan,
-                x.zero,
-                False,
-                x.swell,
-                x.names,
-                dict(x.bare),
-            )
-        sign, x = kept[0]
-        value = x.value if sign > 0 else -x.value
-        size, error, reach, zero = x.size, x.error, x.reach, x.zero
-        for sign, x in kept[1:]:
-            value = value + x.value if sign > 0 else value - x.value
-            size, error, reach = size + x.size, error + x.error, reach + x.reach
-            zero = both(zero, x.zero)
-        bare: dict[str, Floats] = {}
-        for _, x in kept:
-            for name, times in x.bare.items():
-                if any(name in y.names for _, y in kept if y is not x):
-                    error = error + b.u * times * b.amounts[name]  # x + x*y as x*(1 + y)
-                else:
-                    bare[name] = times
-        return Majorant(
-            value,
-            size,
-            error,
-            reach,
-            sum(x.terms for _, x in kept),
-            max(x.steps for _, x in kept),
-            all(s > 0 and x.nonneg for s, x in kept),
-            unsafe,
-            nan,
-            zero,
-            swell=_largest(x for _, x in kept),
-            names=frozenset().union(*(x.names for _, x in kept)),
-            bare=bare,
-        )
-
     def product(self, factors: tuple[tuple[int, Index], ...]) -> Majorant:
         """Every multiplication, also inside nested products, is one rounding; a scalar divisor is
         cast and may be inverted first, which is one more."""
@@ -462,13 +250,13 @@ class _Walk:
         fs = [self.node(j) if e > 0 else self.reciprocal(j) for e, j in factors if not scalar[j]]
         divisions = sum(1 for e, _ in constants if e < 0)
         rounds = count + len(fs) - 1
-        if len(fs) == 1 and folded is None and not divisions and not isinstance(fs[0], _Reciprocal):
+        if len(fs) == 1 and folded is None and not divisions and not isinstance(fs[0], Reciprocal):
             return fs[0]
-        poles = [f.pole for f in fs if isinstance(f, _Reciprocal) and f.pole is not None]
+        poles = [f.pole for f in fs if isinstance(f, Reciprocal) and f.pole is not None]
         relative = several(rounds + divisions, b.u)
         *others, last = fs if folded is None else [*fs, folded]
         if others:
-            x = _times(functools.reduce(_times, others), last, relative)
+            x = times(functools.reduce(times, others), last, relative)
             error = x.error
         else:
             x, error = last, last.error * (1 + relative) + last.size * relative
@@ -534,31 +322,6 @@ class _Walk:
             x.value, size, error, np.maximum(1, size + error), 1, 0, x.nonneg, unsafe, x.nan, x.zero
         )
 
-    def maximum(self, x: Majorant, y: Majorant) -> Majorant:
-        """No rounding; which operand wins may be open, and whether NaN does is."""
-        roots = x.root or y.root
-        x, y = self.opaque(x), self.opaque(y)
-        value = np.maximum(x.value, y.value)
-        high = np.maximum(x.value + x.error, y.value + y.error)
-        low = np.maximum(x.value - x.error, y.value - y.error)
-        error = np.maximum(high - value, value - low)
-        size = np.abs(value)
-        nan = both(x.nan, y.nan)
-        unsafe = either(either(x.unsafe, y.unsafe), either(x.nan, y.nan))
-        return Majorant(
-            value,
-            size,
-            error,
-            np.maximum(x.reach, y.reach),
-            1,
-            0,
-            x.nonneg or y.nonneg,
-            unsafe,
-            nan,
-            both(x.zero, y.zero),
-            roots,
-        )
-
     def root(self, argument: Index) -> Majorant:
         b = self.b
         x = self.node(argument)
@@ -599,7 +362,7 @@ class _Walk:
             )
         return 0
 
-    def reciprocal(self, i: Index) -> "_Reciprocal":
+    def reciprocal(self, i: Index) -> Reciprocal:
         """One over a denominator: opaque, known to the relative error of its closed polynomial."""
         if i in self.inverses:
             return self.inverses[i]
@@ -628,7 +391,7 @@ class _Walk:
         rounding = several(scaling + 1, b.u) + b.own
         relative = error / low * (1 + rounding) + rounding
         size = value if x.nonneg else np.abs(value)
-        self.inverses[i] = _Reciprocal(
+        self.inverses[i] = Reciprocal(
             value,
             size,
             np.where(positive, size * relative, 0),
@@ -644,75 +407,3 @@ class _Walk:
             pole=pole,
         )
         return self.inverses[i]
-
-
-@dataclass(slots=True)
-class _Reciprocal(Majorant):
-    pole: Mask = None  # the denominator is exactly zero in every member of the class
-
-
-def _times(x: Majorant, y: Majorant, relative: Any = 0) -> Majorant:
-    """A product of two factors, with ``relative`` for its roundings."""
-    # (s + e)(s' + e')(1 + r) - s s', written so that no product of infinities appears, and so
-    # that what belongs to ``y``, often a scalar, comes together before it meets ``x``
-    of_error = (y.size + y.error) * (1 + relative)
-    of_size = y.error * (1 + relative) + y.size * relative
-    error = x.size * of_size
-    if x.error.size > 1 or x.error.any():
-        error = error + x.error * of_error
-    value = x.value * y.value
-    same = x.size is x.value and y.size is y.value
-    return Majorant(
-        value,
-        value if same else x.size * y.size,
-        error,
-        x.reach * y.reach,
-        x.terms * y.terms,
-        x.steps + y.steps,
-        x.nonneg and y.nonneg,
-        either(x.unsafe, y.unsafe),
-        either(x.nan, y.nan),
-        either(x.zero, y.zero),
-        swell=x.swell * y.swell,
-        names=x.names | y.names,
-    )
-
-
-def widest(versions: list[Majorant]) -> Majorant:
-    """Several forms of one tensor: the value of the first, the worst of every bound."""
-    if len(versions) == 1:
-        return versions[0]
-    first, *others = versions
-    size, error, reach = first.size, first.error, first.reach
-    unsafe, nan, zero = first.unsafe, first.nan, first.zero
-    for x in others:
-        size, error = np.maximum(size, x.size), np.maximum(error, x.error)
-        reach, unsafe = np.maximum(reach, x.reach), either(unsafe, x.unsafe)
-        nan, zero = both(nan, x.nan), both(zero, x.zero)
-    bare: dict[str, Floats] = {}
-    for x in versions:
-        for name, times in x.bare.items():
-            bare[name] = np.maximum(bare[name], times) if name in bare else times
-    return Majorant(
-        first.value,
-        size,
-        error,
-        reach,
-        max(x.terms for x in versions),
-        max(x.steps for x in versions),
-        any(x.nonneg for x in versions),
-        unsafe,
-        nan,
-        zero,
-        swell=_largest(versions),
-        names=frozenset().union(*(x.names for x in versions)),
-        bare=bare,
-    )
-
-
-def _largest(xs: Iterable[Majorant]) -> Floats | float:
-    swell: Floats | float = 1.0
-    for x in xs:
-        if x.swell is not swell:
-            swell = np.maximum(swell, x.swell)
-    return swell

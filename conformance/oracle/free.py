@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from ..expr import Absolute, Graph, Index, Input, Let, Maximum, Product, Root, Sign, Sum
 from ..formats import Format
 from ..spec import Program
-from .bound import Bound, Factors, Outcome, several
+from .bound import Bound, Outcome
+from .factors import Factors
+from .majorant import Floats, several
 from .scalars import Profile, Scalars
 from .structure import folds
-
-Floats = NDArray[Any]
 
 BENDS = 6  # nested non-linear operations in a step, products of two inexact factors included
 RHO = 0.25  # largest relative error of an argument under which the linearisation is used

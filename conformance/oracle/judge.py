@@ -4,7 +4,6 @@ answers together again."""
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,11 @@ from numpy.typing import NDArray
 from ..expr import Graph
 from ..formats import Format
 from ..spec import Program
-from .bound import Bound, Factors, Outcome
+from .bound import Bound, Outcome
+from .factors import Factors
+from .majorant import Floats
 from .scalars import Profile, Scalars
 from .structure import blocks, folds, frontier
-
-Floats = NDArray[Any]
 
 BLOCK = 12288  # elements: a few dozen float64 arrays of this size stay in a core's cache
 

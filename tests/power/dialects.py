@@ -1,0 +1,133 @@
+"""How often identification names what an optimizer really does.
+
+    python tests/power/dialects.py reports/published/dialects    # writes dialects.json, dialects.md
+
+Every optimizer of tests/subjects/dialects.py deviates in up to four axes at once, drawn from its
+number; half of them hide their state.  ``optconform identify`` must name exactly these axes, or
+names that are the same formula under any settings that the optimizer takes.
+
+Exit status: 0 when every one is named, 1 when one is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import statistics
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+FILE = Path(__file__).resolve().parent.parent / "subjects" / "dialects.py"
+EXAMPLES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One optimizer: what it does, what it was told to do, and in which words it was told."""
+
+    name: str
+    truth: dict[str, str]
+    variant: dict[str, str] | None
+    answer: str  # named, one of several, wrong, nothing
+    words: str
+    seconds: float
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("dialects", FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(name: str, *, examples: int = EXAMPLES) -> Row:
+    """One optimizer of the file, identified."""
+    import torch
+
+    from optconform.examine import Settings
+    from optconform.implementation import resolve
+    from optconform.investigate import investigate
+    from optconform.spec_file import load as load_spec
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    family = name.removeprefix("Hidden").rstrip("0123456789")
+    spec = load_spec(family.lower())
+    number = int(name.removeprefix("Hidden").removeprefix(family))
+    truth = dict(spec.variant(load().deviations(family, number)))
+    begin = time.perf_counter()
+    (subject,) = resolve(f"{FILE}:{name}", spec.name)
+    found = investigate(subject, spec, Settings(examples=examples), lambda _: None)
+    seconds = time.perf_counter() - begin
+    if found["variant"] is None:
+        answer = "nothing"
+    elif truth not in found["accepted"]:
+        answer = "wrong"
+    else:
+        answer = "named" if found["unique"] else "one of several"
+    return Row(name, truth, found["variant"], answer, found["explanation"], round(seconds, 1))
+
+
+def markdown(rows: list[Row]) -> str:
+    lines = [
+        "# What identification says of optimizers with several deviations at once",
+        "",
+        "`python tests/power/dialects.py`: a dialect deviates in one to four axes, drawn from its"
+        " number.  *Named*: exactly these axes, or a name of the same formula.",
+        "",
+        "| family | state | dialects | named | one of several | wrong | nothing | median s | max |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for hidden in (False, True):
+        for family in load().AXES:
+            some = [r for r in rows if r.name.startswith(("Hidden" if hidden else "") + family)]
+            some = [r for r in some if r.name.removeprefix("Hidden").rstrip("0123456789") == family]
+            if not some:
+                continue
+            count = [
+                sum(r.answer == a for r in some)
+                for a in ("named", "one of several", "wrong", "nothing")
+            ]
+            seconds = [r.seconds for r in some]
+            cells = [family, "hidden" if hidden else "visible", len(some), *count]
+            cells += [f"{statistics.median(seconds):.0f}", f"{max(seconds):.0f}"]
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    odd = [r for r in rows if r.answer != "named"]
+    if odd:
+        lines += ["", "| dialect | it follows | told | in words |", "|---|---|---|---|"]
+        lines += [f"| {r.name} | {r.truth} | {r.variant} | {r.words} |" for r in odd]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("out", type=Path, help="without the suffix")
+    parser.add_argument("--numbers", type=int, default=20, help="of each family")
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    names = [
+        f"{hidden}{family}{number}"
+        for number in range(args.numbers)
+        for hidden in ("", "Hidden")
+        for family in load().AXES
+    ]
+    rows = []
+    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+        for done in pool.imap(row, names):
+            rows.append(done)
+            print(f"{done.answer:14} {done.seconds:5.1f} s  {done.name}: {done.truth}", flush=True)
+    Path(f"{args.out}.json").write_text(
+        json.dumps({"rows": [asdict(r) for r in rows]}, indent=1) + "\n"
+    )
+    Path(f"{args.out}.md").write_text(markdown(rows))
+    return int(any(r.answer not in ("named", "one of several") for r in rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
