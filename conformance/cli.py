@@ -32,7 +32,7 @@ from .reporting import report
 from .serve import Message
 from .spec_file import load
 from .trials import detectability, mutants
-from .worker import Job, run_jobs
+from .worker import Job, known_checks, run_jobs
 
 VERDICTS = {
     "conforms": "[green]conforms[/]",
@@ -188,6 +188,7 @@ def check(
             "seconds": round(time.monotonic() - begin, 1),
         },
         [job.spec for job in todo],
+        known_checks(),
     )
     _tell(made)
     _write(made, outputs)

@@ -16,7 +16,7 @@ from .record import environment, write
 from .serve import Message
 from .spec_file import bundled, load
 from .tables import by_lines
-from .worker import START_TIMEOUT, ask, list_target
+from .worker import START_TIMEOUT, ask, known_checks, list_target
 
 SCHEMA = "optconform/defaults/1"
 EVERY = "installed"  # the target that names every library that is there
@@ -85,9 +85,7 @@ def listing(what: str, targets: tuple[str, ...], json_path: str | None) -> None:
                     f"{found['library']} {found['version']}"
                 )
     elif what == "checks":
-        from .examine import CHECKS
-
-        for name, sentence in CHECKS.items():
+        for name, sentence in known_checks().items():
             click.echo(f"{name:<22} {sentence}")
     else:
         _defaults(targets, json_path)

@@ -171,6 +171,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
     if not found:
         terminalreporter.write_line("optconform: no conformance test ran, no report is written")
         return
+    from .examine import CHECKS
     from .record import dumps, record, write
     from .reports import render_html
 
@@ -182,7 +183,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
         "seconds": round(sum(r["seconds"] for r in results), 1),
         "dtypes": list(dict.fromkeys(r["dtype"] for r in results)),
     }
-    made = json.loads(dumps(record(results, run, [f["spec"] for f in found])))
+    made = json.loads(dumps(record(results, run, [f["spec"] for f in found], CHECKS)))
     for name, render in (("json", dumps), ("report", render_html)):
         if wanted[name]:
             write(Path(wanted[name]), render(made))

@@ -90,17 +90,19 @@ def _seen(rows: Iterable[Mapping[str, Any]], spec: str) -> list[Variant]:
 
 
 def record(
-    results: Iterable[Mapping[str, Any]], run: Mapping[str, Any], specs: Iterable[str]
+    results: Iterable[Mapping[str, Any]],
+    run: Mapping[str, Any],
+    specs: Iterable[str],
+    checks: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The whole record; ``specs`` are the specs it judged by, as :func:`load` takes them."""
-    from .examine import CHECKS  # it brings torch, which no other command of the parent needs
-
+    """The whole record; ``specs`` are the specs it judged by, as :func:`load` takes them, and
+    ``checks`` what each check says, in a sentence."""
     rows = [dict(r) for r in results]
     return {
         "schema": SCHEMA,
         "environment": environment({r["library"]: r["version"] for r in rows}),
         "run": dict(run),
-        "checks": CHECKS,
+        "checks": dict(checks),
         "specs": {
             load(n).name: spec_summary(n, _seen(rows, load(n).name)) for n in dict.fromkeys(specs)
         },

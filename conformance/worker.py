@@ -57,6 +57,13 @@ def list_target(target: str, spec: str | None) -> list[Message]:
     return found
 
 
+def known_checks() -> dict[str, str]:
+    """What each check says, in a sentence; told by a process that has imported the frameworks,
+    which the parent does without."""
+    told: dict[str, str] = ask({"do": "checks", "target": "optconform"}, START_TIMEOUT)["checks"]
+    return told
+
+
 def ask(request: Message, timeout: float) -> Message:
     """One request to a fresh process; its answer.  Raises RequestError when there is none."""
     worker = _Process()
@@ -265,7 +272,7 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "optconform.examine", "optconform.investigate"])
+    context.set_forkserver_preload(["torch", "optconform.examine"])
     return context
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from called import called
 
 ROOT = Path(__file__).parent.parent
 DTYPES = {"float32", "float64", "bfloat16", "float16"}
@@ -64,23 +65,13 @@ ODD = (
 """Faithful with a memory or a rounding of their own."""
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "optconform.cli", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-
-
 def targets(file: str, names: tuple[str, ...]) -> list[str]:
     return [f"tests/subjects/{file}.py:{name}" for name in names]
 
 
 def judged(tmp: Path, *arguments: object) -> tuple[int, dict[str, Any]]:
     """Exit status and record of a check."""
-    done = command("check", *arguments, "--json", tmp / "record.json")
+    done = called("check", *arguments, "--json", tmp / "record.json")
     assert done.returncode in (0, 1), done.stderr
     return done.returncode, json.loads((tmp / "record.json").read_text())
 
@@ -359,7 +350,7 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_seed_makes_a_record(tmp_path: Path) -> None:
-    names = targets("wrong", ("EpsInside", "Beta2Off", "SgdSignFlipped"))
+    names = targets("wrong", ("Beta2Off", "SgdSignFlipped"))
     options = ("--dtype", "float32", "--dtype", "bfloat16", "--examples", 20)
     _, first = judged(tmp_path, *names, *options, "--seed", 3, "--jobs", 1)
     _, again = judged(tmp_path, *reversed(names), *options, "--seed", 3, "--jobs", 2)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from called import called
 
 from optconform.implementation import resolve
 from optconform.impls.adapters.driven import Entry
@@ -110,17 +109,8 @@ def test_the_table() -> None:
     assert by_name["momentum"] == ["0", "0.5*"]
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "optconform.cli", "list", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def test_the_command_prints_the_table_and_writes_it(tmp_path: Path) -> None:
-    done = command("defaults", "torch.optim:AdamW", "--json", tmp_path / "defaults.json")
+    done = called("list", "defaults", "torch.optim:AdamW", "--json", tmp_path / "defaults.json")
     assert done.returncode == 0, done.stderr
     assert "torch.optim:AdamW" in done.stdout and "0.999 (betas[1])" in done.stdout
     data = json.loads((tmp_path / "defaults.json").read_text())
@@ -140,7 +130,7 @@ def test_the_command_prints_the_table_and_writes_it(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_listed_is_told(arguments: list[str], said: str) -> None:
-    done = command(*arguments)
+    done = called("list", *arguments)
     assert done.returncode == 2
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
     assert done.stdout == ""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from called import called
 
 ROOT = Path(__file__).parent.parent
 WRONG = "tests/subjects/wrong.py"
@@ -32,13 +32,7 @@ CASES: dict[str, dict[str, str]] = {
 
 def identify(tmp: Path, *arguments: object) -> tuple[int, dict[str, Any], str]:
     out = tmp / "answer.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "optconform.cli", "identify", *map(str, arguments), "--json", out],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = called("identify", *arguments, "--json", out)
     assert done.returncode in (0, 1), done.stderr
     assert done.stderr == ""
     return done.returncode, json.loads(out.read_text()), done.stdout

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from called import called
 
 from optconform import listing
 from optconform.errors import RequestError
@@ -29,19 +30,9 @@ p = "p - lr * m"
 """
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "optconform.cli", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def refused(*arguments: object) -> str:
     """The one line that a refused request prints."""
-    done = command(*arguments)
+    done = called(*arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith("optconform: ")
@@ -99,6 +90,15 @@ def test_a_bad_request_is_refused(arguments: list[str], said: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_process_of_its_own_says_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "optconform.cli", "check", "torch.optim:NoSuch"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == refused("check", "torch.optim:NoSuch")
+
+
 @pytest.mark.parametrize("option", ["--json", "--html", "--markdown"])
 def test_an_output_must_have_a_folder(option: str, tmp_path: Path) -> None:
     assert "nofolder" in refused("check", SGD, option, tmp_path / "nofolder" / "out")
@@ -123,7 +123,7 @@ def test_identify_and_show_refuse_alike(tmp_path: Path) -> None:
 def test_the_good_spec_is_good(tmp_path: Path) -> None:
     path = tmp_path / "toy.toml"
     path.write_text(GOOD)
-    done = command("show", path)
+    done = called("show", path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Toy" in done.stdout
 
