@@ -14,6 +14,7 @@ from .contracts.relations import RELATIONS
 from .counts import Counts
 from .coverage import Separation, regimes
 from .decay import AXIS, applied_decay
+from .draws import drawn
 from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
@@ -26,7 +27,6 @@ from .oracle.scalars import PROFILES, Profile
 from .runs import Emit, Runs
 from .scenario import Group, Param, Recipe, Scenario, Step, from_json, with_company
 from .spec import Spec, Value
-from .strategies import drawn
 
 SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
 KEPT_TRACES = 6  # failing traces kept for identification, per class of failure

@@ -11,6 +11,7 @@ from typing import Any
 from .comparison.coincide import coincidences, under
 from .comparison.pair import Side, pair
 from .comparison.separate import separation
+from .draws import drawn
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
 from .identify import UNEXPLAINED, Identification, identify
@@ -22,7 +23,6 @@ from .probes import probes
 from .render import equation_text
 from .scenario import Scenario, to_json
 from .spec import Spec, Value
-from .strategies import drawn
 
 DTYPE = "float32"
 MOST = 4  # remaining variants that are told in full

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .draws import drawn
 from .equivalence import reason
 from .errors import SpecError
 from .formats import FORMATS
@@ -32,7 +33,6 @@ from .oracle.scalars import Profile
 from .scenario import Scenario
 from .spec import Spec
 from .spec_file import load
-from .strategies import drawn
 
 VERDICTS = ("killed", "equivalent", "survived")
 

@@ -8,7 +8,7 @@ tensor at the end, an optimizer that is reloaded before its first step, sizes ar
 
 import ast
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import hypothesis
@@ -30,7 +30,6 @@ from .scenario import (
     Step,
 )
 from .spec import HyperSpec, Spec, Value, all_conditions
-from .without import without
 
 _USUAL: Mapping[str, Sequence[float]] = {
     # dyadic values are exact in every format; decimal ones show where a rounding happens
@@ -269,50 +268,6 @@ def scenarios(
             skipped = ((g, draw(st.integers(0, len(total[g].params) - 1))),)
         out.append(Step(skipped))
     return Scenario(spec.name, dtype, tuple(group_list), tuple(out))
-
-
-def drawn(
-    spec: Spec,
-    *,
-    dtype: str,
-    examples: int,
-    seed: int,
-    max_steps: int = 8,
-    fixed: Mapping[str, Value] | None = None,
-    changeable: Sequence[str] = ("lr", "weight_decay"),
-    small: bool = False,
-    lacks: Collection[str] = (),
-) -> Sequence[Scenario]:
-    """So many scenarios; the same ones for the same arguments, and drawn once for all the
-    implementations that are judged by them in one process.  What an implementation ``lacks`` is
-    left out of them."""
-    kept = tuple(sorted((fixed or {}).items()))
-    found = _drawn(spec, dtype, examples, seed, max_steps, kept, tuple(changeable), small)
-    return [without(s, lacks) for s in found]
-
-
-@functools.lru_cache(maxsize=8)  # the dtypes of a spec, for the code paths of a library
-def _drawn(
-    spec: Spec,
-    dtype: str,
-    examples: int,
-    seed: int,
-    max_steps: int,
-    fixed: tuple[tuple[str, Value], ...],
-    changeable: tuple[str, ...],
-    small: bool,
-) -> Sequence[Scenario]:
-    found: list[Scenario] = []
-    strategy = scenarios(
-        spec,
-        dtype=dtype,
-        max_steps=max_steps,
-        fixed=dict(fixed),
-        changeable=changeable,
-        small=small,
-    )
-    look_at_each(strategy, found.append, dtype=dtype, examples=examples, seed=seed)
-    return found
 
 
 def look_at_each(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from optconform import expr
+from optconform.draws import drawn
 from optconform.impls import cuda
 from optconform.impls.adapters.torch_optim import TorchLike
 from optconform.impls.cuda import evaluate, host
@@ -26,7 +27,6 @@ from optconform.oracle.scalars import Profile
 from optconform.scenario import Scenario
 from optconform.spec import Spec
 from optconform.spec_file import bundled, load
-from optconform.strategies import drawn
 
 CLASSES = ("SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW")
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from optconform.draws import drawn
 from optconform.impls import cuda
 from optconform.impls.adapters import cuda_optim
 from optconform.impls.adapters.torch_optim import TorchLike
 from optconform.lockstep import failing, judge, run
 from optconform.oracle.scalars import PROFILES
 from optconform.spec_file import load
-from optconform.strategies import drawn
 
 pytestmark = [
     pytest.mark.gpu,

@@ -19,8 +19,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from optconform import caches
 from optconform.impls import cuda
-from optconform.impls.cuda import cache, device, emit, nvrtc, optimizer
+from optconform.impls.cuda import device, emit, nvrtc, optimizer
 
 SHIM = Path(__file__).parent / "data" / "thread_by_thread.h"
 
@@ -153,7 +154,7 @@ def test_the_device_runtime_gives_the_bits_of_the_host(
     assert max(steps) <= 2  # the grid stays on the device: 2 multiprocessors of 1 block
     labels = [label for label, _ in driver.launches]
     assert labels.count("rows") == (8 if "capturable" in options else 0)
-    assert len(list(cache.folder().glob("*.cubin"))) == len(
+    assert len(list(caches.folder().glob("*.cubin"))) == len(
         {launch.kernel for launch in ours._plan.launches}
     ) * (2 if name == "SGD" else 1)
     monkeypatch.undo()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from optconform.draws import drawn
 from optconform.formats import FORMATS
 from optconform.implementation import Unsupported
 from optconform.lockstep import Floats, failing, judge, run
@@ -26,7 +27,6 @@ from optconform.scenario import (
 )
 from optconform.spec import Spec, Value
 from optconform.spec_file import load
-from optconform.strategies import drawn
 from optconform.without import LACKS, without
 
 ADAGRAD = load("adagrad")

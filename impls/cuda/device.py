@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from optconform.caches import cached
 from optconform.impls.cuda import emit, nvrtc
-from optconform.impls.cuda.cache import cached
 from optconform.impls.cuda.emit import Kernel
 
 THREADS = 256

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from optconform.caches import cached
 from optconform.errors import RequestError
 from optconform.impls.cuda import emit
-from optconform.impls.cuda.cache import cached
 from optconform.impls.cuda.emit import Kernel
 
 OPTIONS = (

@@ -1,0 +1,88 @@
+"""Drawn scenarios, and where they are kept: to draw one takes about as long as to judge it."""
+
+import functools
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import hypothesis
+
+from .caches import cached
+from .errors import RequestError
+from .scenario import Scenario, from_json, to_json
+from .spec import Spec, Value
+from .strategies import look_at_each, scenarios
+from .without import without
+
+
+def drawn(
+    spec: Spec,
+    *,
+    dtype: str,
+    examples: int,
+    seed: int,
+    max_steps: int = 8,
+    fixed: Mapping[str, Value] | None = None,
+    changeable: Sequence[str] = ("lr", "weight_decay"),
+    small: bool = False,
+    lacks: Collection[str] = (),
+) -> Sequence[Scenario]:
+    """So many scenarios; the same ones for the same arguments, and drawn once for all the
+    implementations that are judged by them.  What an implementation ``lacks`` is left out of
+    them."""
+    kept = tuple(sorted((fixed or {}).items()))
+    found = _drawn(spec, dtype, examples, seed, max_steps, kept, tuple(changeable), small)
+    return [without(s, lacks) for s in found]
+
+
+@functools.lru_cache(maxsize=8)  # the dtypes of a spec, for the code paths of a library
+def _drawn(
+    spec: Spec,
+    dtype: str,
+    examples: int,
+    seed: int,
+    max_steps: int,
+    fixed: tuple[tuple[str, Value], ...],
+    changeable: tuple[str, ...],
+    small: bool,
+) -> Sequence[Scenario]:
+    def draw() -> bytes:
+        found: list[Scenario] = []
+        strategy = scenarios(
+            spec,
+            dtype=dtype,
+            max_steps=max_steps,
+            fixed=dict(fixed),
+            changeable=changeable,
+            small=small,
+        )
+        look_at_each(strategy, found.append, dtype=dtype, examples=examples, seed=seed)
+        return json.dumps([to_json(s) for s in found]).encode()
+
+    asked = (dtype, examples, seed, max_steps, fixed, changeable, small)
+    try:
+        path = cached((_origin(), repr(spec), repr(asked)), ".draws", draw)
+        text = path.read_bytes()
+    except OSError:  # a folder that cannot be written: nothing is kept
+        return _read(draw())
+    try:
+        return _read(text)
+    except (ValueError, TypeError, RequestError):  # damaged
+        path.unlink(missing_ok=True)
+        return _read(draw())
+
+
+def _read(text: bytes) -> list[Scenario]:
+    kept = json.loads(text)
+    if not isinstance(kept, list):
+        raise ValueError("not a list of scenarios")
+    return [from_json(s) for s in kept]
+
+
+@functools.cache
+def _origin() -> str:
+    """All that makes a seed draw what it draws, beside the spec and the settings."""
+    here = Path(__file__).parent
+    modules = ("draws", "strategies", "scenario", "spec", "expr", "formats")
+    sources = [(here / f"{name}.py").read_text(encoding="utf-8") for name in modules]
+    return "\0".join((hypothesis.__version__, *sources))

@@ -1,0 +1,87 @@
+"""Drawn scenarios are the same ones whoever draws them, and whether they were kept or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from optconform import draws
+from optconform.draws import drawn
+from optconform.scenario import Scenario
+from optconform.spec_file import load
+
+PROGRAM = """
+from optconform.draws import drawn
+from optconform.spec_file import load
+print(list(drawn(load("sgd"), dtype="bfloat16", examples=4, seed=7, fixed={"nesterov": True})))
+"""
+
+
+def some(examples: int = 4, **more: object) -> list[Scenario]:
+    draws._drawn.cache_clear()
+    spec = more.pop("spec", load("sgd"))
+    return list(drawn(spec, dtype="bfloat16", examples=examples, seed=7, **more))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OPTCONFORM_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_another_process_draws_the_same(kept: Path) -> None:
+    """Nothing hangs on the order of a set or on what was drawn before."""
+    some(seed_of_another := 2)
+    mine = some(fixed={"nesterov": True})
+    for hashes in ("1", "2"):
+        environment = {
+            **os.environ, "PYTHONHASHSEED": hashes, "OPTCONFORM_CACHE": str(kept / hashes),
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+        )
+        assert done.stdout == f"{mine}\n", done.stderr
+    assert len(some(seed_of_another)) == seed_of_another
+
+
+def test_what_is_kept_is_read_again(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = some()
+    (file,) = kept.glob("*.draws")
+    monkeypatch.setattr(draws, "look_at_each", lambda *_, **__: pytest.fail("drawn again"))
+    again = some()
+    assert [repr(s) for s in again] == [repr(s) for s in first]
+    assert len(json.loads(file.read_bytes())) == 4
+
+
+def test_other_arguments_and_other_specs_are_other_draws(kept: Path) -> None:
+    sgd = load("sgd")
+    lr = replace(sgd.hypers["lr"], default=0.75)
+    some()
+    some(max_steps=3)
+    some(examples=5)
+    some(fixed={"momentum": 0.0})
+    some(spec=replace(sgd, hypers={**sgd.hypers, "lr": lr}))
+    assert len(list(kept.glob("*.draws"))) == 5
+
+
+@pytest.mark.parametrize("damage", [b"", b"[{", b"[{}]", b"{}", b"[1]", b"\xff"])
+def test_a_damaged_file_is_drawn_anew(kept: Path, damage: bytes) -> None:
+    first = some()
+    (file,) = kept.glob("*.draws")
+    file.write_bytes(damage)
+    assert some() == first
+    assert some() == first
+
+
+def test_without_a_folder_to_write_in_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OPTCONFORM_CACHE", str(tmp_path / "file" / "below"))
+    assert len(some()) == 4
