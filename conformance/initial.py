@@ -1,7 +1,7 @@
 """The number at which a state seems to start, for axes that take any: a hypothesis, no verdict."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ STRETCH = 64  # neighbouring intervals that may be left: with more the start har
 WRITTEN = 6  # digits of a number that somebody has written down
 
 
+Stretch = tuple[str, float, float]
+"""A number in as few digits as its place allows, and between which numbers that is."""
+
+
 def numbers_in(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
     """What the states in sight must have held before the first step, if that is one number and
     none that the spec or a named value of the axis gives.
@@ -31,7 +35,7 @@ def numbers_in(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
     elements of a state.  Each state speaks for itself: equations that are not known yet may lead
     from the gradient to one of them and not to the other.
     """
-    found: dict[str, None] = {}
+    found: list[Stretch] = []
     for axis in spec.axes.values():
         if axis.number is None:
             continue
@@ -49,13 +53,22 @@ def numbers_in(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
             for state in axis.number.states:
                 number = _number(firsts, spec, axis, variant, state)
                 if number is not None:
-                    found[number] = None
-    return tuple(found)
+                    found.append(number)
+    return _apart(found)
+
+
+def _apart(found: Iterable[Stretch]) -> tuple[str, ...]:
+    """The numbers, but one alone of those that may be the same: that with the fewest digits."""
+    told: dict[str, None] = {}
+    for text, low, high in sorted(found, key=lambda s: len(s[0])):
+        if not any(low <= float(other) <= high for other in told):
+            told[text] = None
+    return tuple(told)
 
 
 def _number(
     traces: Sequence[Trace], spec: Spec, axis: Axis, variant: Mapping[str, str], state: str
-) -> str | None:
+) -> Stretch | None:
     """The start of a state that a variant of the other axes would need, in every trace."""
     low, high, best, named = -math.inf, math.inf, (math.inf, math.nan), False
     for trace in traces:
@@ -69,7 +82,7 @@ def _number(
             named = named or any(low <= value <= high for value in own)
     if named or not math.isfinite(best[1]) or low < 0:
         return None
-    return _shortest(best[1], low, high, fmt)
+    return _shortest(best[1], low, high, fmt), low, high
 
 
 def _starts(
@@ -117,7 +130,7 @@ def hidden_numbers(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
     A start that is known to an interval has its bound like any other; where a parameter left it,
     the start is not in the interval, and the halves of the others are looked at in turn.
     """
-    found: dict[str, None] = {}
+    found: list[Stretch] = []
     for axis in spec.axes.values():
         if axis.number is None:
             continue
@@ -140,12 +153,14 @@ def hidden_numbers(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
                 looked_at.add(same)
                 number = _searched(steps, axis.number.states)
                 if number is not None:
-                    found[number] = None
-    return tuple(found)
+                    found.append(number)
+    return _apart(found)
 
 
-def _searched(steps: Sequence[tuple[Format, Steps, Program]], named: Collection[str]) -> str | None:
-    """The shortest number in the only stretch of starts that the first steps leave."""
+def _searched(
+    steps: Sequence[tuple[Format, Steps, Program]], named: Collection[str]
+) -> Stretch | None:
+    """The only stretch of starts that the first steps leave."""
     low = 2.0 ** np.arange(*EXPONENTS)
     high = 2 * low
     while low.size:
@@ -162,7 +177,8 @@ def _searched(steps: Sequence[tuple[Format, Steps, Program]], named: Collection[
         return None
     least, most = float(low[0]), float(high[-1])
     written = (f"{(least + most) / 2:.{digits}g}" for digits in range(1, 18))
-    return next((text for text in written if least <= float(text) <= most), None)
+    text = next((text for text in written if least <= float(text) <= most), None)
+    return (text, least, most) if text is not None else None
 
 
 def _possible(
