@@ -35,8 +35,10 @@ typedef _Float16 f16;
 HD u16 nearest(float x) {  // to even; a NaN keeps no payload, as on the device
   const u32 u = bits_of(x);
   const u32 rounded = (u + 0x7FFFu + ((u >> 16) & 1)) >> 16;
-  return (u & 0x7FFFFFFFu) > 0x7F800000u ? (u16)0x7FFF : (u16)rounded;
+  return x != x ? (u16)0x7FFF : (u16)rounded;
 }
+HD u32 word(const b16* at) { u32 w; __builtin_memcpy(&w, at, 4); return w; }
+HD void put(b16* at, u32 w) { __builtin_memcpy(at, &w, 4); }
 
 HD float widened(float x) { return x; }
 HD double widened(double x) { return x; }

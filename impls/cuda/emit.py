@@ -170,25 +170,56 @@ extern "C" __global__ void rows(const double* h, Row* out, int n) {{
 
 def host(kernel: Kernel) -> str:
     """The program for the host, with the same arguments; chunks that follow one another in a tensor
-    are taken in one go."""
+    are taken in one go.
+
+    Where every array is bfloat16, two neighbours are read and written as one word: to widen and to
+    narrow them are then shifts and masks, where single ones would have to change lanes.
+    """
     names = kernel.body.arrays
-    declared, single, back = [], [], []
+    paired = set(kernel.stored) == {"bfloat16"}
+    declared, taken, single, back, words, halves = [], [], [], [], [], []
     for k, (name, fmt) in enumerate(zip(names, kernel.stored, strict=True)):
         c = STORED[fmt]
-        declared.append(
-            f"{c}* const __restrict A{k} = reinterpret_cast<{c}*>(e.array[{k}]) + base;"
-        )
-        single.append(f"{c} s{k} = A{k}[i];" if name in kernel.body.reads else f"{c} s{k};")
+        declared.append(f"{c}* const A{k} = reinterpret_cast<{c}*>(e.array[{k}]) + base;")
+        taken.append(f"{c}* const __restrict A{k}")
+        if name in kernel.body.reads:
+            single.append(f"{c} s{k} = A{k}[i];")
+            words.append(f"const u32 w{k} = word(A{k} + i);")
+            words.append(f"b16 l{k} = {{(u16)w{k}}}, h{k} = {{(u16)(w{k} >> 16)}};")
+        else:
+            single.append(f"{c} s{k};")
+            words.append(f"b16 l{k}, h{k};")
         if name in kernel.body.writes:
             back.append(f"A{k}[i] = s{k};")
-    scalar = ", ".join(f"s{k}" for k in range(len(names)))
-    chance = ", base + i, (u32)e.number, a->seed" if kernel.stochastic else ""
+            halves.append(f"put(A{k} + i, l{k}.u | (u32)h{k}.u << 16);")
+    scalar, low, high, arrays = (
+        ", ".join(f"{x}{k}" for k in range(len(names))) for x in ("s", "l", "h", "A")
+    )
+    chance = ", base + {}, number, seed" if kernel.stochastic else ""
+    pairs = f"""
+  for (long long j = 0; j < n / 2; j++) {{
+    const long long i = 2 * j;
+    {_joined(words, "    ")}
+    update(row, unscale, {low}{chance.format("i")});
+    update(row, unscale, {high}{chance.format("i + 1")});
+    {_joined(halves, "    ")}
+  }}"""
     return "\n".join(
         [
             _head(kernel, "arithmetic_host.h"),
             _update(kernel),
             _rows(kernel),
             f"""
+HD void span(
+    const Row& row, const T unscale, const long long n, const long long base, const u32 number,
+    const u64 seed, {", ".join(taken)}) {{{pairs if paired else ""}
+  for (long long i = {"n & ~1ll" if paired else "0"}; i < n; i++) {{
+    {_joined(single, "    ")}
+    update(row, unscale, {scalar}{chance.format("i")});
+    {_joined(back, "    ")}
+  }}
+}}
+
 extern "C" void step(const Args* a, int threads) {{
   if (a->found_inf && *a->found_inf != 0.0f) return;
   const T unscale = a->grad_scale ? div((T)1, (T)*a->grad_scale) : (T)1;
@@ -205,11 +236,10 @@ extern "C" void step(const Args* a, int threads) {{
       const long long base = (long long)item.y * CHUNK, most = (long long)(w - first) * CHUNK;
       const long long n = e.n - base < most ? e.n - base : most;
       {_joined(declared, "      ")}
-      for (long long i = 0; i < n; i++) {{
-        {_joined(single, "        ")}
-        update(row, unscale, {scalar}{chance});
-        {_joined(back, "        ")}
-      }}
+      if (unscale == (T)1)  // a factor that the compiler knows costs nothing
+        span(row, (T)1, n, base, (u32)e.number, a->seed, {arrays});
+      else
+        span(row, unscale, n, base, (u32)e.number, a->seed, {arrays});
     }}
   }}
 }}
