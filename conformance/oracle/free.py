@@ -15,6 +15,7 @@ monomial at its own place and not at the exact one, which may be zero there.  So
 are moved once more, by the sum of the monomials' absolute slopes, and cost a rounding each.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,9 +65,8 @@ def free_running(
         total = {n: _total(errors, n, width, real) for n in exact}
         inputs = {n: (x, None) for n, x in exact.items()}
         inputs["grad"] = (grad.astype(real)[None, :], None)
-        table = Scalars(p.graph, [row], profile)
         nonneg = frozenset(s.name for s in p.states if s.nonneg)
-        bound = Bound(Factors(p.graph, fmt, table, np.arange(1)), inputs, nonneg)
+        bound = Bound(_factors(p.graph, tuple(row.items()), fmt, profile), inputs, nonneg)
         fold = folds(p.graph, tuple(p.outputs.values()))
         local = {n: bound.outcome(i, fold) for n, i in p.outputs.items()}
         with np.errstate(all="ignore"):
@@ -103,6 +103,15 @@ def free_running(
         must_nan = np.zeros(width, np.bool_)
         out.append(Outcome(exact["p"], error, undecided.copy(), must_nan))
     return out
+
+
+@functools.lru_cache(maxsize=256)
+def _factors(
+    graph: Graph, row: tuple[tuple[str, float], ...], fmt: Format, profile: Profile
+) -> Factors:
+    """The scalars of a step, kept: runs that are made smaller have the same ones again and again,
+    and so have the hypotheses for one run."""
+    return Factors(graph, fmt, Scalars(graph, [dict(row)], profile), np.arange(1))
 
 
 def _total(

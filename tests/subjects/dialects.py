@@ -30,7 +30,7 @@ AXES = {  # the default first
     "RMSprop": {
         "decay": DECAYS,
         "decay_order": ["before", "after"],
-        "eps": ["outside", "inside", "inside-and-outside", "clamp", "none"],
+        "eps": ["outside", "hat", "inside", "inside-and-outside", "clamp", "none"],
         "bias_correction": ["none", "second-only"],
         "momentum": ["heavy-ball", "lr-in-buffer", "ema"],
         "accumulator_init": ["zero", "one", "0.1", "0.37"],
@@ -61,6 +61,8 @@ def deviations(family: str, number: int) -> dict[str, str]:
         drawn.pop("decay_order", None)
     if drawn.get("momentum") != "ema" and drawn.get("nesterov_form") == "averaged":
         drawn["nesterov_form"] = "old-buffer"
+    if family == "RMSprop" and "bias_correction" not in drawn and drawn.get("eps") == "hat":
+        drawn["eps"] = "clamp"
     return drawn
 
 
@@ -192,7 +194,7 @@ class RMSprop(Dialect):
         v = s["square_avg"] / c
         if o["centered"]:
             v = v - (s["grad_avg"] / c) ** 2
-        u, form = g / self.root(v, o["eps"]), self.has("momentum")
+        u, form = g / self.root(v, o["eps"], o["eps"] / c**0.5), self.has("momentum")
         if mu == 0:
             return lr * u
         if form == "lr-in-buffer":
