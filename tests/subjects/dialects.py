@@ -52,8 +52,15 @@ AXES = {  # the default first
 
 
 def deviations(family: str, number: int) -> dict[str, str]:
-    """Which of the axes differ from the default, and how: one, two, or all that come to be."""
+    """Which of the axes differ from the default, and how: one to four of them."""
     rng = random.Random(f"{family} {number}")
+    drawn: dict[str, str] = {}
+    while not drawn:
+        drawn = _drawn(family, rng)
+    return drawn
+
+
+def _drawn(family: str, rng: random.Random) -> dict[str, str]:
     axes = AXES[family]
     some = rng.sample(list(axes), min(len(axes), rng.choice([1, 2, 2, 3, 3, 4])))
     drawn = {axis: rng.choice(axes[axis][1:]) for axis in some}
