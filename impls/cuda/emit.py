@@ -204,6 +204,10 @@ def host(kernel: Kernel) -> str:
     update(row, unscale, {high}{chance.format("i + 1")});
     {_joined(halves, "    ")}
   }}"""
+    # a factor that the compiler knows costs nothing, which shows where memory is not the limit
+    known = (
+        f"if (unscale == (T)1) span(row, (T)1, n, base, (u32)e.number, a->seed, {arrays}); else "
+    )
     return "\n".join(
         [
             _head(kernel, "arithmetic_host.h"),
@@ -236,10 +240,7 @@ extern "C" void step(const Args* a, int threads) {{
       const long long base = (long long)item.y * CHUNK, most = (long long)(w - first) * CHUNK;
       const long long n = e.n - base < most ? e.n - base : most;
       {_joined(declared, "      ")}
-      if (unscale == (T)1)  // a factor that the compiler knows costs nothing
-        span(row, (T)1, n, base, (u32)e.number, a->seed, {arrays});
-      else
-        span(row, unscale, n, base, (u32)e.number, a->seed, {arrays});
+      {calls}{call.format("unscale")}
     }}
   }}
 }}
