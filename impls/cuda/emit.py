@@ -205,9 +205,8 @@ def host(kernel: Kernel) -> str:
     {_joined(halves, "    ")}
   }}"""
     # a factor that the compiler knows costs nothing, which shows where memory is not the limit
-    known = (
-        f"if (unscale == (T)1) span(row, (T)1, n, base, (u32)e.number, a->seed, {arrays}); else "
-    )
+    call = f"span(row, {{}}, n, base, (u32)e.number, a->seed, {arrays});"
+    known = f"if (unscale == (T)1) {call.format('(T)1')} else " if paired else ""
     return "\n".join(
         [
             _head(kernel, "arithmetic_host.h"),
@@ -240,7 +239,7 @@ extern "C" void step(const Args* a, int threads) {{
       const long long base = (long long)item.y * CHUNK, most = (long long)(w - first) * CHUNK;
       const long long n = e.n - base < most ? e.n - base : most;
       {_joined(declared, "      ")}
-      {calls}{call.format("unscale")}
+      {known}{call.format("unscale")}
     }}
   }}
 }}
