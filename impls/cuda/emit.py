@@ -168,6 +168,11 @@ extern "C" __global__ void rows(const double* h, Row* out, int n) {{
     )
 
 
+def paired(kernel: Kernel) -> bool:
+    """Whether the host takes two elements at a time, as one word."""
+    return set(kernel.stored) == {"bfloat16"}
+
+
 def host(kernel: Kernel) -> str:
     """The program for the host, with the same arguments; chunks that follow one another in a tensor
     are taken in one go.
@@ -176,7 +181,6 @@ def host(kernel: Kernel) -> str:
     narrow them are then shifts and masks, where single ones would have to change lanes.
     """
     names = kernel.body.arrays
-    paired = set(kernel.stored) == {"bfloat16"}
     declared, taken, single, back, words, halves = [], [], [], [], [], []
     for k, (name, fmt) in enumerate(zip(names, kernel.stored, strict=True)):
         c = STORED[fmt]
@@ -206,7 +210,7 @@ def host(kernel: Kernel) -> str:
   }}"""
     # a factor that the compiler knows costs nothing, which shows where memory is not the limit
     call = f"span(row, {{}}, n, base, (u32)e.number, a->seed, {arrays});"
-    known = f"if (unscale == (T)1) {call.format('(T)1')} else " if paired else ""
+    known = f"if (unscale == (T)1) {call.format('(T)1')} else " if paired(kernel) else ""
     return "\n".join(
         [
             _head(kernel, "arithmetic_host.h"),
@@ -215,8 +219,8 @@ def host(kernel: Kernel) -> str:
             f"""
 HD void span(
     const Row& row, const T unscale, const long long n, const long long base, const u32 number,
-    const u64 seed, {", ".join(taken)}) {{{pairs if paired else ""}
-  for (long long i = {"n & ~1ll" if paired else "0"}; i < n; i++) {{
+    const u64 seed, {", ".join(taken)}) {{{pairs if paired(kernel) else ""}
+  for (long long i = {"n & ~1ll" if paired(kernel) else "0"}; i < n; i++) {{
     {_joined(single, "    ")}
     update(row, unscale, {scalar}{chance.format("i")});
     {_joined(back, "    ")}

@@ -33,7 +33,7 @@ class HostProgram:
     """A kernel for tensors in the memory of this machine, on as many threads as torch uses."""
 
     def __init__(self, kernel: Kernel) -> None:
-        library = ctypes.CDLL(str(_built(emit.host(kernel))))
+        library = ctypes.CDLL(str(_built(emit.host(kernel), emit.paired(kernel))))
         self._step, self._rows = library.step, library.rows
         self._step.argtypes = (ctypes.c_void_p, ctypes.c_int)
         self._rows.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
@@ -57,17 +57,22 @@ def program(kernel: Kernel) -> HostProgram:
     return HostProgram(kernel)
 
 
-def _built(source: str) -> Path:
+def _built(source: str, wide: bool) -> Path:
     compiler = os.environ.get("CXX") or "g++"
     found = shutil.which(compiler)
     if found is None:
         raise RequestError(f"the host build needs a C++ compiler: there is no {compiler}")
 
+    options: tuple[str, ...] = OPTIONS
+    if not wide and platform.machine() in ("x86_64", "AMD64"):
+        # where memory is the limit, vectors of half a cache line get through a little faster
+        options = (*OPTIONS, "-mprefer-vector-width=256")
+
     def build() -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "kernel.cpp").write_text(source, encoding="utf-8")
             done = subprocess.run(
-                [found, *OPTIONS, "kernel.cpp", "-o", "kernel.so"],
+                [found, *options, "kernel.cpp", "-o", "kernel.so"],
                 cwd=folder,
                 capture_output=True,
                 text=True,
@@ -76,7 +81,7 @@ def _built(source: str) -> Path:
                 raise RuntimeError(f"{compiler} cannot build the host program: {done.stderr}")
             return (Path(folder) / "kernel.so").read_bytes()
 
-    return cached((source, *OPTIONS, *_machine(found)), ".so", build)
+    return cached((source, *options, *_machine(found)), ".so", build)
 
 
 @functools.cache
