@@ -96,7 +96,7 @@ def markdown(rows: list[Row]) -> str:
             ]
             seconds = [r.seconds for r in some]
             cells = [family, "hidden" if hidden else "visible", len(some), *count]
-            cells += [f"{statistics.median(seconds):.0f}", f"{max(seconds):.0f}"]
+            cells += [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"]
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     odd = [r for r in rows if r.answer != "named"]
     if odd:
