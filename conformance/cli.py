@@ -165,6 +165,7 @@ def check(
                 )
                 for dtype in wanted
             ]
+    checks = known_checks()
     begin = time.monotonic()
     todo, entries = with_known(todo, divergences)
     where = (
@@ -188,7 +189,7 @@ def check(
             "seconds": round(time.monotonic() - begin, 1),
         },
         [job.spec for job in todo],
-        known_checks(),
+        checks,
     )
     _tell(made)
     _write(made, outputs)

@@ -21,7 +21,6 @@ STRETCH = 64  # neighbouring intervals that may be left: with more the start har
 
 WRITTEN = 6  # digits of a number that somebody has written down
 
-
 Stretch = tuple[str, float, float]
 """A number in as few digits as its place allows, and between which numbers that is."""
 
@@ -131,14 +130,13 @@ def hidden_numbers(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
     the start is not in the interval, and the halves of the others are looked at in turn.
     """
     found: list[Stretch] = []
+    firsts = [
+        (FORMATS[t.scenario.dtype], first_steps(t, states_of(spec, {}))) for t in traces[:TRACES]
+    ]
     for axis in spec.axes.values():
         if axis.number is None:
             continue
         others = [dict(v) for v in lattice(spec) if axis.name not in dict(v)]
-        firsts = [
-            (FORMATS[t.scenario.dtype], first_steps(t, states_of(spec, {})))
-            for t in traces[:TRACES]
-        ]
         looked_at: set[object] = set()
         for variant in others:
             zero = {**variant, axis.name: "0"}
@@ -160,7 +158,7 @@ def hidden_numbers(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
 def _searched(
     steps: Sequence[tuple[Format, Steps, Program]], named: Collection[str]
 ) -> Stretch | None:
-    """The only stretch of starts that the first steps leave."""
+    """All starts that the first steps leave, from the least to the greatest."""
     low = 2.0 ** np.arange(*EXPONENTS)
     high = 2 * low
     while low.size:

@@ -6,16 +6,13 @@ Cheap: scenarios are drawn in this process, and no more of them than it takes to
 
 from __future__ import annotations
 
-import gc
-import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
+from power import bugs
 
 from optconform.contracts.bench import Bench
 from optconform.contracts.phase import hold_to_contracts
@@ -30,31 +27,12 @@ from optconform.strategies import look_at_each, scenarios
 ROOT = Path(__file__).parent.parent
 
 
-def _harness() -> ModuleType:
-    path = ROOT / "tests" / "power" / "bugs.py"
-    spec = importlib.util.spec_from_file_location("power_bugs", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+pytestmark = pytest.mark.usefixtures("like_a_worker")
 
-
-bugs = _harness()
 CASES = bugs.cases()
 BUGS = [c for c in CASES if c.kind == "bug"]
 DIALECTS = [c for c in CASES if c.kind == "dialect"]
 CONTROLS = [c for c in CASES if c.kind == "control"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def like_a_worker() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are small
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    torch.set_num_threads(before)
 
 
 def failure(implementation: Implementation, claimed: Mapping[str, str], examples: int) -> str:

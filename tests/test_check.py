@@ -350,7 +350,7 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_seed_makes_a_record(tmp_path: Path) -> None:
-    names = targets("wrong", ("Beta2Off", "SgdSignFlipped"))
+    names = targets("wrong", ("EpsInside", "Beta2Off", "SgdSignFlipped"))
     options = ("--dtype", "float32", "--dtype", "bfloat16", "--examples", 20)
     _, first = judged(tmp_path, *names, *options, "--seed", 3, "--jobs", 1)
     _, again = judged(tmp_path, *reversed(names), *options, "--seed", 3, "--jobs", 2)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from optconform.contracts.bench import Bench
 from optconform.contracts.phase import hold_to_contracts
@@ -77,6 +74,8 @@ BREAKS = {
 SPECS = {"Momentum": "sgd", "KeepsGradient": "sgd", "SparseRounded": "sgd"}
 DTYPES = {"NarrowTime": "bfloat16", "OneDtype": "float64"}  # float32 shows the others
 
+pytestmark = pytest.mark.usefixtures("like_a_worker")
+
 
 def held(name: str, dtype: str = "float32") -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Statuses and findings of every contract, in process."""
@@ -95,16 +94,6 @@ def test_the_right_ones_break_none(name: str, dtype: str) -> None:
     assert findings == []
     assert "broken" not in statuses.values()
     assert sum(s == "held" for s in statuses.values()) >= 18
-
-
-@pytest.fixture(autouse=True, scope="module")
-def like_a_worker() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are small
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", BREAKS)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from called import called
+from power import dialects
 
 ROOT = Path(__file__).parent.parent
 WRONG = "tests/subjects/wrong.py"
@@ -56,6 +56,16 @@ def test_the_variant_is_found(target: str, tmp_path: Path) -> None:
     assert status == 0
 
 
+def test_a_process_of_its_own_says_the_same() -> None:
+    words = ("identify", f"{WRONG}:SGD", "--examples", "2")
+    done = subprocess.run(
+        [sys.executable, "-m", "optconform.cli", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == called(*words).stdout
+
+
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
 def test_torch_follows_the_specs(name: str, tmp_path: Path) -> None:
     _, answer, _ = identify(tmp_path, f"torch.optim:{name}", "--examples", 20)
@@ -82,22 +92,11 @@ def test_a_profile_is_found(tmp_path: Path) -> None:
     assert (answer["profile"]["scalars"], answer["profile"]["hypers"]) == ("float32", "exact")
 
 
-@pytest.fixture(scope="module")
-def dialects() -> ModuleType:
-    path = ROOT / "tests" / "power" / "dialects.py"
-    spec = importlib.util.spec_from_file_location("power_dialects", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     "name",
     ["SGD0", "HiddenSGD3", "HiddenAdagrad1", "RMSprop1", "Adadelta4", "HiddenAdadelta4", "Adam0"],
 )
-def test_deviations_are_named_together(dialects: ModuleType, name: str) -> None:
+def test_deviations_are_named_together(name: str) -> None:
     """Among them starts of 0.37, seen and not, and a SGD that looks ahead in its average."""
     row = dialects.row(name, examples=8)
     assert row.answer == "named", row

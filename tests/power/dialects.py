@@ -12,7 +12,6 @@ Exit status: 0 when every one is named, 1 when one is not.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import multiprocessing
 import statistics
@@ -20,30 +19,23 @@ import time
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 
 FILE = Path(__file__).resolve().parent.parent / "subjects" / "dialects.py"
+FAMILIES = ("SGD", "Adagrad", "RMSprop", "Adadelta", "Adam")
+ANSWERS = ("named", "another name", "one of several", "wrong", "nothing")
 EXAMPLES = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One optimizer: what it does, what it was told to do, and in which words it was told."""
+    """One optimizer: what it does, what it is said to do, and in which words."""
 
     name: str
     truth: dict[str, str]
     variant: dict[str, str] | None
-    answer: str  # named, one of several, wrong, nothing
+    answer: str  # one of ANSWERS
     words: str
     seconds: float
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dialects", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def row(name: str, *, examples: int = EXAMPLES) -> Row:
@@ -53,24 +45,25 @@ def row(name: str, *, examples: int = EXAMPLES) -> Row:
     from optconform.examine import Settings
     from optconform.implementation import resolve
     from optconform.investigate import investigate
-    from optconform.spec_file import load as load_spec
+    from optconform.spec_file import load
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     family = name.removeprefix("Hidden").rstrip("0123456789")
-    spec = load_spec(family.lower())
-    number = int(name.removeprefix("Hidden").removeprefix(family))
-    truth = dict(spec.variant(load().deviations(family, number)))
-    begin = time.perf_counter()
+    spec = load(family.lower())
     (subject,) = resolve(f"{FILE}:{name}", spec.name)
+    truth = spec.variant(subject.constructor.deviates)
+    begin = time.perf_counter()
     found = investigate(subject, spec, Settings(examples=examples), lambda _: None)
     seconds = time.perf_counter() - begin
     if found["variant"] is None:
         answer = "nothing"
     elif truth not in found["accepted"]:
         answer = "wrong"
+    elif not found["unique"]:
+        answer = "one of several"
     else:
-        answer = "named" if found["unique"] else "one of several"
+        answer = "named" if truth == found["variant"] else "another name"
     return Row(name, truth, found["variant"], answer, found["explanation"], round(seconds, 1))
 
 
@@ -79,21 +72,18 @@ def markdown(rows: list[Row]) -> str:
         "# What identification says of optimizers with several deviations at once",
         "",
         "`python tests/power/dialects.py`: a dialect deviates in one to four axes, drawn from its"
-        " number.  *Named*: exactly these axes, or a name of the same formula.",
+        " number.  *Named*: exactly these axes; *another name*: axes that are the same formula.",
         "",
-        "| family | state | dialects | named | one of several | wrong | nothing | median s | max |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        f"| family | state | dialects | {' | '.join(ANSWERS)} | median s | max s |",
+        f"|---|---|--:|{'--:|' * len(ANSWERS)}--:|--:|",
     ]
     for hidden in (False, True):
-        for family in load().AXES:
+        for family in FAMILIES:
             some = [r for r in rows if r.name.startswith(("Hidden" if hidden else "") + family)]
             some = [r for r in some if r.name.removeprefix("Hidden").rstrip("0123456789") == family]
             if not some:
                 continue
-            count = [
-                sum(r.answer == a for r in some)
-                for a in ("named", "one of several", "wrong", "nothing")
-            ]
+            count = [sum(r.answer == a for r in some) for a in ANSWERS]
             seconds = [r.seconds for r in some]
             cells = [family, "hidden" if hidden else "visible", len(some), *count]
             cells += [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"]
@@ -115,7 +105,7 @@ def main() -> int:
         f"{hidden}{family}{number}"
         for number in range(args.numbers)
         for hidden in ("", "Hidden")
-        for family in load().AXES
+        for family in FAMILIES
     ]
     rows = []
     with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
@@ -126,7 +116,7 @@ def main() -> int:
         json.dumps({"rows": [asdict(r) for r in rows]}, indent=1) + "\n"
     )
     Path(f"{args.out}.md").write_text(markdown(rows))
-    return int(any(r.answer not in ("named", "one of several") for r in rows))
+    return int(any(r.answer not in ("named", "another name") for r in rows))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Right in every other way, optimizers with several deviations at once.
 
 ``Adam17`` and ``HiddenAdam17`` deviate in what ``deviations("Adam", 17)`` says; the second one
-keeps its state where nobody looks.  Written without a look at the specs: the truth that
+keeps its state where nobody looks.  Plain torch that shares no code with the specs: the truth that
 identification is held against.
 """
 
@@ -9,6 +9,7 @@ import random
 from typing import ClassVar
 
 import torch
+from wrong import Hidden
 
 DECAYS = [
     "l2", "decoupled", "decoupled-no-lr", "decoupled-relative-lr", "decoupled-lr-squared", "none",
@@ -250,20 +251,6 @@ class Adam(Dialect):
         if self.has("decay") == "l2-after-momentum":
             m_hat = m_hat + o["weight_decay"] * p
         return o["lr"] * m_hat / self.root(v_hat, o["eps"], o["eps"] / c2**0.5)
-
-
-class Hidden:
-    """Keeps the state where nobody looks, and carries it through a reload."""
-
-    def memory(self, p):
-        return self.__dict__.setdefault("kept", {}).setdefault(p, {})
-
-    def state_dict(self):
-        return {**super().state_dict(), "kept": self.__dict__.setdefault("kept", {})}
-
-    def load_state_dict(self, saved):
-        super().load_state_dict(saved)
-        self.kept = saved["kept"]
 
 
 def __getattr__(name: str) -> type:
