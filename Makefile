@@ -108,6 +108,7 @@ build/axe.min.js:
 
 $(VENV)/.installed: $(VENV)/.ready $(SOURCES)
 	@rm -rf build/lib build/bdist.* dist *.egg-info
+	@mkdir -p build
 	$(BIN)/python -m build --wheel -q 2>build/wheel.log || { cat build/wheel.log; exit 1; }
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
 	@touch $@

@@ -11,12 +11,13 @@ import torch
 
 from optconform.formats import FORMATS
 from optconform.implementation import resolve
-from optconform.lockstep import judge, run
+from optconform.lockstep import judge
 from optconform.oracle.judge import Steps, compare, outcomes
 from optconform.oracle.scalars import Profile
 from optconform.scenario import Group, Param, Recipe, Scenario, Step
 from optconform.spec import Program, program
 from optconform.spec_file import load
+from optconform.trace import run
 
 ROWS = 8  # steps of one scenario, judged at once as the harness does
 

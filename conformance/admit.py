@@ -11,21 +11,11 @@ from numpy.typing import NDArray
 from . import expr
 from .formats import FORMATS
 from .lattice import Variant
-from .lockstep import (
-    Block,
-    Judged,
-    Row,
-    Trace,
-    blocks,
-    compared,
-    first_steps,
-    free_judge,
-    judge,
-    program_of,
-)
+from .lockstep import Block, Judged, blocks, compared, first_steps, free_judge, judge, program_of
 from .oracle.judge import Steps, outcomes
 from .oracle.scalars import Profile
 from .spec import Spec, all_conditions, program, states_of
+from .trace import Row, Trace
 
 Refuted = Mapping[tuple[str, int, int, int], NDArray[np.bool_]]
 """(output, step event, group, param) -> the elements at which another variant fails."""

@@ -13,10 +13,11 @@ from .admit import admitted, same_formula
 from .errors import SpecError
 from .formats import FORMATS
 from .lattice import NUMBERS, Variant
-from .lockstep import Judged, Trace
+from .lockstep import Judged
 from .oracle.scalars import Profile
 from .scenario import AddGroup, Reload, Scenario
 from .spec import Spec
+from .trace import Trace
 
 ENOUGH = 12  # runs after which a neighbour that is the same formula in all of them is let be
 

@@ -15,12 +15,12 @@ from typing import Any
 from .expr import Hyper
 from .implementation import Floats
 from .interpreter import Interpreted, Machine, machine
-from .lockstep import run
 from .mutants import perturbed, substituted
 from .power import Drawing, look, scenarios_of
 from .scenario import Group, Param, Recipe, Scenario, Step
 from .spec import HyperSpec, Spec
 from .spec_file import load
+from .trace import run
 
 FINEST = 34  # half powers of ten: 1 to 1e-17
 WIDTH, STEPS = 1000, 10

@@ -21,12 +21,13 @@ from .formats import EXTENDED
 from .identify import UNEXPLAINED, Identification, own_profiles
 from .implementation import Implementation, Unsupported, documented, lacks, one_line
 from .impls.adapters.torch_contracts import SENTENCES
-from .lockstep import Judged, Trace, failing, failing_params, judge, run
+from .lockstep import Judged, failing, failing_params, judge
 from .minimise import Focus
 from .oracle.scalars import PROFILES, Profile
 from .runs import Emit, Runs
 from .scenario import Group, Param, Recipe, Scenario, Step, from_json, with_company
 from .spec import Spec, Value
+from .trace import Trace, run
 
 SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
 KEPT_TRACES = 6  # failing traces kept for identification, per class of failure

@@ -7,21 +7,12 @@ from typing import Any
 
 from . import expr
 from .formats import FORMATS
-from .lockstep import (
-    Judged,
-    Trace,
-    blocks,
-    failing,
-    initial_state,
-    judge,
-    position,
-    program_of,
-    worst,
-)
+from .lockstep import Judged, blocks, failing, initial_state, judge, position, program_of, worst
 from .oracle import exact
 from .oracle.judge import compare, outcomes
 from .oracle.scalars import Profile
 from .spec import Spec, equations_of, program, states_of
+from .trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from .explain import Diagnosis, diagnoses
 from .formats import FORMATS
 from .identify import UNEXPLAINED, Identification, identify
 from .implementation import Implementation, Unsupported, one_line, traceback_of
-from .lockstep import Trace, judge, run
+from .lockstep import judge
 from .minimise import Fails, Focus, minimise
 from .oracle.scalars import Profile
 from .render import equation_text
 from .scenario import Scenario, to_json
 from .spec import Spec
+from .trace import Trace, run
 
 Key = tuple[str, str, str]
 """A class of failures: the equation, what was seen (finite, non-finite, any), the circumstances."""

@@ -14,9 +14,10 @@ from .admit import Admitted, Refuted, admitted, refuted_by, same_formula
 from .formats import FORMATS
 from .initial import hidden_numbers, numbers_in
 from .lattice import Variant, lattice
-from .lockstep import Judged, Trace, blocks, failing, judge
+from .lockstep import Judged, blocks, failing, judge
 from .oracle.scalars import PROFILES, Profile
 from .spec import Spec
+from .trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

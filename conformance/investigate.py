@@ -17,12 +17,13 @@ from .explain import diagnoses
 from .identify import UNEXPLAINED, Identification, identify
 from .implementation import Implementation, Unsupported, lacks
 from .lattice import lattice
-from .lockstep import Trace, judge, run
+from .lockstep import judge
 from .oracle.scalars import Profile
 from .probes import probes
 from .render import equation_text
 from .scenario import Scenario, to_json
 from .spec import Spec, Value
+from .trace import Trace, run
 
 DTYPE = "float32"
 MOST = 4  # remaining variants that are told in full

@@ -27,12 +27,13 @@ from .identify import own_profiles
 from .implementation import Implementation
 from .interpreter import Interpreted, Machine, machine
 from .lattice import NUMBERS
-from .lockstep import Judged, Trace, judge, run
+from .lockstep import Judged, judge
 from .mutants import OPERATORS, Mutant, mutants
 from .oracle.scalars import Profile
 from .scenario import Scenario
 from .spec import Spec
 from .spec_file import load
+from .trace import Trace, run
 
 VERDICTS = ("killed", "equivalent", "survived")
 

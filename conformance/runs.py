@@ -9,9 +9,9 @@ from typing import Any
 
 from . import surroundings
 from .implementation import Implementation, Unsupported
-from .lockstep import Trace, run
 from .scenario import Scenario, to_json
 from .spec import Spec
+from .trace import Trace, run
 
 KEPT = 200  # runs, should they be judged again by another precision
 

@@ -6,6 +6,7 @@ word no longer than the timeout, then ends the process and goes on with the next
 Messages are JSON over a pipe: nothing that the subject could forge is ever unpickled.
 """
 
+import collections
 import contextlib
 import functools
 import json
@@ -31,6 +32,9 @@ OWN_TIMEOUT = 900.0  # seconds that judging and explaining may take between two 
 WATCH = 0.2  # seconds between two looks at a silent process's memory
 
 
+Place = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A cell to judge: an implementation of a target, by a spec, in a dtype."""
@@ -47,6 +51,34 @@ class Job:
     library: str = ""
     version: str = ""
     world: str = ""
+
+    @property
+    def place(self) -> Place:
+        """What may share a process."""
+        return self.target, self.world
+
+
+class _Waiting:
+    """Jobs that nobody has taken.  A process is given the next of its own place, which it has
+    imported already, then of a place where nobody is, then of the one that has most to do."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._left: dict[Place, collections.deque[Job]] = {}
+        self._visited: set[Place] = set()  # nobody leaves a place before it is done
+        self._lock = threading.Lock()
+        for job in jobs:
+            self._left.setdefault(job.place, collections.deque()).append(job)
+
+    def take(self, here: Place | None) -> Job | None:
+        with self._lock:
+            left = {place: jobs for place, jobs in self._left.items() if jobs}
+            if not left:
+                return None
+            if here not in left:
+                alone = (place for place in left if place not in self._visited)
+                here = next(alone, None) or max(left, key=lambda place: len(left[place]))
+                self._visited.add(here)
+            return left[here].popleft()
 
 
 def list_target(target: str, spec: str | None) -> list[Message]:
@@ -98,29 +130,24 @@ def run_jobs(
     ``timeout`` is how many seconds a subject may stay silent, that is in one scenario; ``memory``
     how many GiB a process may take (by default three quarters of the machine's, shared by all).
     """
-    waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     # the slowest first, so that nobody waits for them alone at the end
-    for job in sorted(jobs, key=lambda j: not j.slow):
-        waiting.put(job)
+    waiting = _Waiting(sorted(jobs, key=lambda j: not j.slow))
     done: queue.SimpleQueue[tuple[Job, Message] | BaseException] = queue.SimpleQueue()
     stopping = threading.Event()
     limit = 2**30 * memory if memory is not None else 0.75 * installed() / max(processes, 1)
 
     def work() -> None:
         worker: _Process | None = None
-        place = ("", "")
+        place: Place | None = None
         try:
             while not stopping.is_set():
-                try:
-                    job = waiting.get_nowait()
-                except queue.Empty:
+                job = waiting.take(place)
+                if job is None:
                     return
-                assert job is not None
-                here = (job.target, job.world)
-                if worker is not None and (here != place or not worker.alive):
+                if worker is not None and (job.place != place or not worker.alive):
                     worker.stop()  # what one target did to its process, no other shall see
                     worker = None
-                worker, place = worker or _Process(), here
+                worker, place = worker or _Process(), job.place
                 result = _run_job(worker, job, timeout, limit, progress)
                 if result.pop("process_ended", False):
                     worker.stop()

@@ -11,11 +11,12 @@ import sys
 from typing import Any
 
 from optconform.implementation import Implementation, Unsupported, lacks, resolve, world
-from optconform.lockstep import Trace, failing, judge, run
+from optconform.lockstep import failing, judge
 from optconform.oracle.scalars import PROFILES
 from optconform.scenario import Group, Param, Recipe, Reload, Scenario, SetHyper, Step
 from optconform.spec import Value
 from optconform.spec_file import load
+from optconform.trace import Trace, run
 from optconform.without import without
 
 # where the page differs from what is done; test_adapters.py has the findings

@@ -17,12 +17,13 @@ from power import bugs
 from optconform.contracts.bench import Bench
 from optconform.contracts.phase import hold_to_contracts
 from optconform.implementation import Implementation, resolve
-from optconform.lockstep import failing, judge, run
+from optconform.lockstep import failing, judge
 from optconform.oracle.scalars import Profile
 from optconform.power import pardoned
 from optconform.scenario import Scenario
 from optconform.spec_file import load
 from optconform.strategies import look_at_each, scenarios
+from optconform.trace import run
 
 ROOT = Path(__file__).parent.parent
 

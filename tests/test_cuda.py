@@ -22,11 +22,12 @@ from optconform.impls.cuda.body import lowered
 from optconform.impls.cuda.emit import CHUNK, Kernel
 from optconform.impls.cuda.plan import work_list
 from optconform.interpreter import Interpreted, Running, Step, machine
-from optconform.lockstep import failing, free_judge, judge, run
+from optconform.lockstep import failing, free_judge, judge
 from optconform.oracle.scalars import Profile
 from optconform.scenario import Scenario
 from optconform.spec import Spec
 from optconform.spec_file import bundled, load
+from optconform.trace import run
 
 CLASSES = ("SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW")
 

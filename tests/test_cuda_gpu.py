@@ -16,9 +16,10 @@ from optconform.draws import drawn
 from optconform.impls import cuda
 from optconform.impls.adapters import cuda_optim
 from optconform.impls.adapters.torch_optim import TorchLike
-from optconform.lockstep import failing, judge, run
+from optconform.lockstep import failing, judge
 from optconform.oracle.scalars import PROFILES
 from optconform.spec_file import load
+from optconform.trace import run
 
 pytestmark = [
     pytest.mark.gpu,

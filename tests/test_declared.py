@@ -15,10 +15,11 @@ import pytest
 from optconform.implementation import Unsupported, documented
 from optconform.impls.adapters.driven import Entry
 from optconform.impls.adapters.torch_declared import Declared
-from optconform.lockstep import failing, judge, run
+from optconform.lockstep import failing, judge
 from optconform.oracle.scalars import Profile
 from optconform.scenario import Group, Param, Recipe, Reload, Scenario, SetHyper, Step
 from optconform.spec_file import load
+from optconform.trace import run
 
 MODULE = """
 import torch

@@ -19,9 +19,9 @@ import torch
 from optconform.implementation import Unsupported, resolve
 from optconform.impls.adapters import torch_ranks
 from optconform.impls.adapters.torch_ranks import Pair
-from optconform.lockstep import run
 from optconform.scenario import Group, Param, Recipe, Scenario, Step
 from optconform.spec_file import load
+from optconform.trace import run
 
 ZERO = "torch.distributed.optim:ZeroRedundancyOptimizer"
 SHARD = "torch.distributed.fsdp:fully_shard"

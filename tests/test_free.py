@@ -6,11 +6,12 @@ import pytest
 
 from optconform.draws import drawn
 from optconform.implementation import Implementation, resolve
-from optconform.lockstep import free_judge, run
+from optconform.lockstep import free_judge
 from optconform.oracle.scalars import Profile
 from optconform.scenario import Group, Param, Recipe, Scenario, Step
 from optconform.spec import Spec, Value
 from optconform.spec_file import load
+from optconform.trace import run
 
 SWINGING: dict[str, Value] = {
     "lr": 0.1, "weight_decay": 10.0, "momentum": 0.9, "dampening": 0.0, "nesterov": True,

@@ -14,12 +14,13 @@ from optconform.formats import FORMATS
 from optconform.identify import identify
 from optconform.implementation import resolve
 from optconform.lattice import lattice
-from optconform.lockstep import Row, Trace, initial_state, run
+from optconform.lockstep import initial_state
 from optconform.oracle.judge import Steps, outcomes
 from optconform.oracle.scalars import PROFILES, Profile
 from optconform.scenario import Group, Param, Recipe, Scenario, SetHyper, Step
 from optconform.spec import Spec, Value, program, states_of
 from optconform.spec_file import load
+from optconform.trace import Row, Trace, run
 
 FLOAT32 = FORMATS["float32"]
 NAMES = ("adadelta", "adagrad", "adam", "adamw", "rmsprop", "sgd")

@@ -14,12 +14,12 @@ from optconform.detect import smallest, thresholds
 from optconform.equivalence import agreement, cases, proof, reason
 from optconform.formats import FORMATS
 from optconform.interpreter import Interpreted, machine
-from optconform.lockstep import run
 from optconform.mutants import OPERATORS, Mutant, mutants
 from optconform.power import Drawing, Look, Trial, deviations
 from optconform.scenario import Group, Param, Recipe, Scenario, Step
 from optconform.spec import Variant
 from optconform.spec_file import bundled, load
+from optconform.trace import run
 
 QUICK = ("--jobs", 1, "--examples", 14, "--dtype", "float32", "--dtype", "float64")
 FEW = Drawing(examples=14, dtypes=("float32", "float64"))

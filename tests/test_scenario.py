@@ -19,7 +19,6 @@ from optconform import strategies
 from optconform.errors import RequestError
 from optconform.formats import FORMATS
 from optconform.implementation import Implementation, resolve
-from optconform.lockstep import Row, Trace, run
 from optconform.scenario import (
     GRAD_KINDS,
     INIT_KINDS,
@@ -44,6 +43,7 @@ from optconform.scenario import (
     with_values,
 )
 from optconform.spec_file import load
+from optconform.trace import Row, Trace, run
 
 ADAM = load("adam")
 QUICK = settings(

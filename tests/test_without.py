@@ -12,7 +12,7 @@ import pytest
 from optconform.draws import drawn
 from optconform.formats import FORMATS
 from optconform.implementation import Unsupported
-from optconform.lockstep import Floats, failing, judge, run
+from optconform.lockstep import Floats, failing, judge
 from optconform.oracle.scalars import Profile
 from optconform.scenario import (
     AddGroup,
@@ -27,6 +27,7 @@ from optconform.scenario import (
 )
 from optconform.spec import Spec, Value
 from optconform.spec_file import load
+from optconform.trace import run
 from optconform.without import LACKS, without
 
 ADAGRAD = load("adagrad")

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..implementation import Implementation, Unsupported, lacks
-from ..lockstep import Judged, Trace, judge, position, run, worst
+from ..lockstep import Judged, judge, position, worst
 from ..minimise import Focus
 from ..oracle.scalars import PROFILES, Profile
 from ..scenario import Group, Param, Recipe, Scenario, Step, dumps, to_json
 from ..spec import Hypers, Spec, Value
 from ..strategies import usual
+from ..trace import Trace, run
 from ..without import LACKS, without
 from .contract import NotApplicable
 
@@ -75,11 +76,12 @@ class Bench:
 
     # ---- running -----------------------------------------------------------------------------
 
-    def run(self, scenario: Scenario, *, by: Implementation | None = None) -> Trace:
-        """A trace; Raised when the subject raises, NotApplicable when it says Unsupported."""
+    def run(self, scenario: Scenario, *, by: Implementation | None = None, first: int = 0) -> Trace:
+        """A trace from step ``first``; Raised when the subject raises, NotApplicable when it says
+        Unsupported."""
         self.emit({"event": "scenario", "check": self.check, "scenario": to_json(scenario)})
         try:
-            trace = run(by or self.implementation, scenario, self.spec)
+            trace = run(by or self.implementation, scenario, self.spec, first=first)
         except Unsupported as e:
             raise NotApplicable(str(e)) from None
         if trace.crash is not None:

@@ -9,7 +9,7 @@ has told so.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ..lockstep import Trace, blocks
+from ..lockstep import blocks
 from ..minimise import Focus, minimise
 from ..scenario import (
     AddGroup,
@@ -23,6 +23,7 @@ from ..scenario import (
 )
 from ..spec import Hypers, Value
 from ..strategies import usual
+from ..trace import Trace
 from .bench import Bench, Breach, Raised, differing, finite, param, same
 from .contract import NotApplicable, Relation
 
@@ -162,14 +163,13 @@ def hyper_effect(bench: Bench) -> Breach | None:
 
 def long_run(bench: Bench) -> Breach | None:
     some = [param(1, 5, grad="normal", init="zeros")]
-    long = bench.scenario(some, steps=LONG)
-    trace = bench.run(long)
-    early = _rows(trace, slice(TAIL))
+    early = bench.run(bench.scenario(some, steps=TAIL))
     if blocks(early, bench.spec, bench.follows) is None:
         raise NotApplicable(f"its state cannot be seen, and {LONG} steps are too many without")
     if bench.misses(early):
         return None
-    missed = bench.misses(_rows(trace, slice(-TAIL, None)))
+    long = bench.scenario(some, steps=LONG)
+    missed = bench.misses(bench.run(long, first=LONG - TAIL))
     return Breach(str(missed[0]), {"the run": long}) if missed else None
 
 
@@ -256,10 +256,6 @@ def _negated(scenario: Scenario) -> Scenario:
         return replace(p, grad=replace(p.grad, values=rows))
 
     return map_params(scenario, turned)
-
-
-def _rows(trace: Trace, span: slice) -> Trace:
-    return replace(trace, rows={k: rows[span] for k, rows in trace.rows.items()})
 
 
 def _contexts(bench: Bench, name: str) -> Iterator[tuple[dict[str, Value], Value]]:

@@ -12,10 +12,11 @@ from ..admit import admitted
 from ..explain import Diagnosis, diagnoses
 from ..findings import profile_in_words
 from ..identify import identify
-from ..lockstep import Trace, failing, judge, run
+from ..lockstep import failing, judge
 from ..oracle.scalars import Profile
 from ..render import equation_text
 from ..spec import Spec
+from ..trace import Trace, run
 from .corpus import name_of
 from .played import runs
 from .tape import Track
