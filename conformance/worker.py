@@ -58,7 +58,7 @@ class Job:
         return self.target, self.world
 
 
-class _Waiting:
+class Waiting:
     """Jobs that nobody has taken.  A process is given the next of its own place, which it has
     imported already, then of a place where nobody is, then of the one that has most to do."""
 
@@ -131,7 +131,7 @@ def run_jobs(
     how many GiB a process may take (by default three quarters of the machine's, shared by all).
     """
     # the slowest first, so that nobody waits for them alone at the end
-    waiting = _Waiting(sorted(jobs, key=lambda j: not j.slow))
+    waiting = Waiting(sorted(jobs, key=lambda j: not j.slow))
     done: queue.SimpleQueue[tuple[Job, Message] | BaseException] = queue.SimpleQueue()
     stopping = threading.Event()
     limit = 2**30 * memory if memory is not None else 0.75 * installed() / max(processes, 1)

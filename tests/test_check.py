@@ -60,7 +60,7 @@ FAITHFUL = (
 
 ODD = (
     "WideNames", "Master", "Master64", "Compensated", "CorrectedMoments", "RunningPowers",
-    "Flattened", "InNumpy", "Stochastic",
+    "Flattened", "SeparateBetas", "InNumpy", "Stochastic",
 )  # fmt: skip
 """Faithful with a memory or a rounding of their own."""
 

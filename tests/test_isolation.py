@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from optconform.worker import Job, Waiting
+
 ROOT = Path(__file__).parent.parent
 Result = dict[str, Any]
 
@@ -164,3 +166,24 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     )  # fmt: skip
     results = json.loads(out.read_text())["results"]
     assert [r["verdict"] for r in results] == ["conforms", "diverges"]
+
+
+def test_a_process_stays_with_what_it_has_imported() -> None:
+    """Two processes share a library only when no other is left that nobody is at."""
+
+    def job(target: str, implementation: str) -> Job:
+        return Job(target, None, implementation, "sgd", "sgd", "float32", {}, {})
+
+    waiting = Waiting(
+        [job(name[0], name) for name in ["a1", "a2", "a3", "b1", "b2", "c1", "c2", "c3"]]
+    )
+    one = waiting.take(None)
+    two = waiting.take(None)
+    assert one is not None and two is not None
+    assert (one.implementation, two.implementation) == ("a1", "b1")
+    order = []
+    while two is not None:  # the first process is long at its job
+        two = waiting.take(two.place)
+        order.append(two and two.implementation)
+    assert order == ["b2", "c1", "c2", "c3", "a2", "a3", None]
+    assert waiting.take(one.place) is None

@@ -143,7 +143,7 @@ class TorchLike:
         accepted = parameters_of(self.subject)
         if any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
             return True
-        return "betas" in accepted if name in BETAS else name in accepted
+        return name in accepted or (name in BETAS and "betas" in accepted)
 
     def fixed(self, spec: Spec) -> dict[str, Value]:
         return {n: h.default for n, h in spec.hypers.items() if not self.accepts(n)}
@@ -157,9 +157,12 @@ class TorchLike:
         return ("lr", *rest)
 
     def keywords(self, hyper: Hypers) -> dict[str, Any]:
-        """Spec names to constructor keywords."""
-        out: dict[str, Any] = {n: v for n, v in hyper.items() if n not in BETAS and self.accepts(n)}
-        if all(b in hyper for b in BETAS) and self.accepts("beta1"):
+        """Spec names to constructor keywords; betas are a pair, unless each has a keyword."""
+        pair = not any(b in parameters_of(self.subject) for b in BETAS)
+        out: dict[str, Any] = {
+            n: v for n, v in hyper.items() if self.accepts(n) and not (pair and n in BETAS)
+        }
+        if pair and all(b in hyper for b in BETAS) and self.accepts("beta1"):
             out["betas"] = (hyper["beta1"], hyper["beta2"])
         return out
 

@@ -148,6 +148,26 @@ class Flattened(Adam):
                 x.copy_(part.view(x.shape))
 
 
+class SeparateBetas(Adam):
+    """A keyword for each beta, in the constructor and in the groups."""
+
+    def __init__(
+        self, params, lr=1e-3, beta1=0.95, beta2=0.99, eps=1e-8, weight_decay=0.0, amsgrad=False,
+        maximize=False,
+    ):  # fmt: skip
+        torch.optim.Optimizer.__init__(
+            self,
+            params,
+            {
+                "lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps,
+                "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
+            },
+        )  # fmt: skip
+
+    def one(self, p, g, s, o):
+        super().one(p, g, s, {**o, "betas": (o["beta1"], o["beta2"])})
+
+
 class InNumpy(Adam):
     """numpy's float32 or float64, with every scalar rounded to it first."""
 
