@@ -25,7 +25,7 @@ class Identification:
     """What is left of the lattice after looking at traces.
 
     ``accepted`` are the variants that explain every trace under ``profile``; ``aliases`` those of
-    them that are the same formula as ``variant``; ``rejected`` counts the others.  ``variant`` is
+    them that are the same formula as ``variant``; ``rejected`` are the others.  ``variant`` is
     None when nothing explains the traces.
     """
 
@@ -34,7 +34,7 @@ class Identification:
     profile: Profile
     aliases: list[dict[str, str]]
     accepted: list[dict[str, str]]
-    rejected: int
+    rejected: list[dict[str, str]]
 
     @property
     def unique(self) -> bool:
@@ -52,7 +52,7 @@ class Identification:
         }
 
 
-UNEXPLAINED = Identification("", None, Profile(), [], [], 0)
+UNEXPLAINED = Identification("", None, Profile(), [], [], [])
 """Nothing explains the traces."""
 
 
@@ -131,9 +131,9 @@ def _identified(
                 profile,
                 [dict(v) for v in aliases],
                 [dict(v) for v in accepted],
-                len(every) - len(accepted),
+                [dict(v) for v in every if v not in accepted],
             )
-    return Identification(spec.name, None, Profile(), [], [], len(every))
+    return Identification(spec.name, None, Profile(), [], [], [dict(v) for v in every])
 
 
 def _left(

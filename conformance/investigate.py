@@ -16,7 +16,6 @@ from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
 from .identify import UNEXPLAINED, Identification, identify
 from .implementation import Implementation, Unsupported, lacks
-from .lattice import lattice
 from .lockstep import judge
 from .oracle.scalars import Profile
 from .probes import probes
@@ -179,14 +178,12 @@ def _answer(
     others: list[dict[str, Any]],
     words: str,
 ) -> dict[str, Any]:
-    every = [dict(v) for v in lattice(spec)]
     return {
         "implementation": implementation.name,
         **found.as_dict(),
         "only_here": [v for v in found.aliases if not _always(found, v, spec)],
         "spec": spec.name,
         "claimed": dict(implementation.variant),
-        "rejected": [v for v in every if v not in found.accepted],
         "remaining": others,
         "explanation": words,
     }

@@ -120,7 +120,7 @@ def test_a_simulated_variant_is_found(name: str, variant: dict[str, str]) -> Non
     named = [found.variant, *found.aliases]
     assert variant in named
     assert found.unique, found.accepted
-    assert found.rejected == len(lattice(spec)) - len(found.accepted)
+    assert len(found.rejected) == len(lattice(spec)) - len(found.accepted)
     together = SAME.get(name, [])
     if variant in together:
         assert all(v in named for v in together), named
@@ -135,6 +135,15 @@ def test_a_combination_is_found() -> None:
     found = identify(traces_of(spec, variant), spec)
     assert (found.variant, found.unique, found.aliases) == (variant, True, [])
     assert found.as_dict()["unique"] is True
+
+
+def test_a_number_that_is_found_is_weighed_with_every_axis() -> None:
+    spec = load("adagrad")
+    variant = {"accumulator_init": "0.37"}
+    found = identify(traces_of(spec, variant), spec)
+    assert (found.variant, found.unique) == (variant, True)
+    assert {"eps": "inside", **variant} in found.rejected
+    assert {"accumulator_init": "0.1"} in found.rejected
 
 
 def test_what_cannot_be_told_apart_is_said() -> None:
@@ -155,7 +164,7 @@ def test_nothing_is_found_for_a_stranger() -> None:
     rows[2].observed["p"][5] *= 1 + 2.0**-12
     found = identify([trace], spec)
     assert (found.variant, found.accepted, found.unique) == (None, [], False)
-    assert found.rejected == len(lattice(spec)) == 528
+    assert len(found.rejected) == len(lattice(spec)) == 528
 
 
 def test_a_profile_is_found() -> None:
