@@ -297,6 +297,17 @@ def test_first_steps_are_a_prefix() -> None:
         assert first_steps(scenario, 99) == scenario
 
 
+def test_a_late_look_sees_the_rest() -> None:
+    """Saved and loaded, with groups that join and gradients that are None, before it or after."""
+    for scenario in some(10, max_steps=6):
+        whole = played(scenario).rows
+        for first in range(1, scenario.steps):
+            rows = run(subject(), scenario, ADAM, first=first).rows
+            for key, before in whole.items():
+                kept = [r for r in before if r.step >= first]
+                assert same_rows(kept, rows.get(key, []))
+
+
 def test_trimming_drops_what_is_not_used() -> None:
     dropped = 0
     for scenario in some(10, max_steps=6):
