@@ -53,18 +53,17 @@ class Pair:
         groups: Sequence[tuple[Keywords, Sequence[Floats]]],
     ) -> None:
         _started.append(self)
-        self._seen: Any = None  # parameters and state since the last command
         self._ask("start", driver, f"{make.__module__}.{make.__qualname__}", dtype, groups)
 
     def step(self, gradients: Arrays) -> None:
         self._ask("step", gradients)
 
     def parameters(self) -> list[list[Floats]]:
-        found: list[list[Floats]] = self._look()[0]
+        found: list[list[Floats]] = self._ask("parameters")
         return found
 
     def state(self) -> list[list[dict[str, Floats]]]:
-        found: list[list[dict[str, Floats]]] = self._look()[1]
+        found: list[list[dict[str, Floats]]] = self._ask("state")
         return found
 
     def set(self, group: int, keywords: Keywords) -> None:
@@ -73,13 +72,7 @@ class Pair:
     def reload(self) -> None:
         self._ask("reload")
 
-    def _look(self) -> Any:
-        if self._seen is None:
-            self._seen = self._ask("look")
-        return self._seen
-
     def _ask(self, command: str, *arguments: Any) -> Any:
-        self._seen = None
         if _started[-1] is not self:
             raise RuntimeError("the ranks run another scenario by now")
         del _started[:-1]
@@ -219,8 +212,6 @@ def _serve(rank: int, store: str) -> None:
             if command == "start":
                 driver, make, *rest = arguments
                 run = _named(*driver.split(":"))(_named(*make.rsplit(".", 1)), *rest)
-            elif command == "look":
-                value = [run.parameters(), run.state()]
             elif command != "ready":
                 value = getattr(run, command)(*arguments)
             said = json.dumps({"value": value}, default=_packed)
