@@ -65,7 +65,7 @@ class Separation:
         """Set aside what is the same formula wherever the runs looked."""
         if not self._seen or not self.open:
             return
-        alike = [v for v in self.open if same_formula(self.spec, self.claimed, v, self._seen)]
+        alike = same_formula(self.spec, self.claimed, self.open, self._seen)
         self.same += alike
         self.open = [v for v in self.open if v not in alike]
 

@@ -124,7 +124,7 @@ def _identified(
         accepted = list(_left(order, spec, hypotheses, profile, asked))
         if accepted:
             best, *others = accepted
-            aliases = [v for v in others if same_formula(spec, best, v, traces)]
+            aliases = same_formula(spec, best, others, traces)
             return Identification(
                 spec.name,
                 dict(best),

@@ -18,7 +18,10 @@ from .trace import Trace
 TRACES = 6  # looked at, at the most
 
 EXPONENTS = (-24, 11)  # powers of two between which a start that cannot be seen is searched
-STRETCH = 64  # neighbouring intervals that may be left: with more the start hardly shows
+STRETCH = 64  # intervals that are left when halving them tells no more
+
+SEARCHED = (Profile(), Profile(hypers="float32"))
+"""Profiles in which a start is searched for; in a first step others hardly show."""
 
 WRITTEN = 6  # digits of a number that somebody has written down
 
@@ -150,14 +153,13 @@ def hidden_numbers(traces: Sequence[Trace], spec: Spec) -> tuple[str, ...]:
             same = tuple(program.outputs["p"] for _, _, program in steps)
             if steps and same not in looked_at:
                 looked_at.add(same)
-                number = _searched(steps, axis.number.states)
-                if number is not None:
-                    found.append(number)
+                numbers = (_searched(steps, axis.number.states, p) for p in SEARCHED)
+                found += [number for number in numbers if number is not None]
     return _apart(found)
 
 
 def _searched(
-    steps: Sequence[tuple[Format, Steps, Program]], named: Collection[str]
+    steps: Sequence[tuple[Format, Steps, Program]], named: Collection[str], profile: Profile
 ) -> Stretch | None:
     """All starts that the first steps leave, from the least to the greatest."""
     low = 2.0 ** np.arange(*EXPONENTS)
@@ -166,22 +168,30 @@ def _searched(
         left = np.ones(low.shape, bool)
         for fmt, step, program in steps:
             if left.any():
-                left[left] = _possible(step, program, named, low[left], high[left], fmt)
+                left[left] = _possible(step, program, named, low[left], high[left], fmt, profile)
         low, high = low[left], high[left]
         if not low.size or low.size > STRETCH or (high - low <= 2 * fmt.unit * low).all():
             break
         middle = (low + high) / 2
         low, high = np.sort([*low, *middle]), np.sort([*middle, *high])
-    if not 0 < low.size <= STRETCH:
+    if not low.size:
         return None
     least, most = float(low[0]), float(high[-1])
+    if most - least >= 10.0 ** math.floor(math.log10(least)):
+        return None  # not even one digit is told
     written = (f"{(least + most) / 2:.{digits}g}" for digits in range(1, 18))
     text = next((text for text in written if least <= float(text) <= most), None)
     return (text, least, most) if text is not None else None
 
 
 def _possible(
-    step: Steps, program: Program, named: Collection[str], low: Floats, high: Floats, fmt: Format
+    step: Steps,
+    program: Program,
+    named: Collection[str],
+    low: Floats,
+    high: Floats,
+    fmt: Format,
+    profile: Profile,
 ) -> NDArray[np.bool_]:
     """For each interval, whether the parameters admit that the named states start in it."""
     count = low.size
@@ -192,7 +202,7 @@ def _possible(
         start[n], off[n] = start[n] * 0 + middle, off[n] + half
     observed = {"p": np.repeat(step.observed["p"], count, axis=0)}
     some = Steps(list(step.scalars) * count, start, observed, off)
-    (answer,) = outcomes(some, [program], fmt=fmt, profile=Profile(), only=["p"])
+    (answer,) = outcomes(some, [program], fmt=fmt, profile=profile, only=["p"])
     possible: NDArray[np.bool_] = np.logical_not(compared(some, answer)["p"].failed.any(axis=1))
     return possible
 

@@ -94,8 +94,11 @@ def test_a_profile_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["SGD0", "HiddenSGD3", "HiddenAdagrad1", "RMSprop1", "Adadelta4", "HiddenAdadelta4", "Adam0"],
-)
+    [
+        "SGD0", "HiddenSGD3", "HiddenAdagrad1", "RMSprop1", "HiddenRMSprop32", "Adadelta4",
+        "HiddenSingleAdadelta14", "Adam0", "HiddenFewAdam4",
+    ],
+)  # fmt: skip
 def test_deviations_are_named_together(name: str) -> None:
     """Among them starts of 0.37, seen and not, and a SGD that looks ahead in its average."""
     row = dialects.row(name, examples=8)

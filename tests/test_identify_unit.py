@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -212,7 +213,7 @@ def test_same_formula() -> None:
     traces = traces_of(sgd, {})
 
     def same(a: dict[str, str], b: dict[str, str], spec: Spec = sgd) -> bool:
-        return same_formula(spec, tuple(a.items()), tuple(b.items()), traces)
+        return bool(same_formula(spec, tuple(a.items()), [tuple(b.items())], traces))
 
     assert same({"decay": "decoupled"}, {"decay": "l2-after-momentum"})
     assert not same({"decay": "decoupled"}, {})
@@ -220,6 +221,27 @@ def test_same_formula() -> None:
     assert not same({"momentum": "lr-in-buffer"}, {})
     traces = traces_of(load("adagrad"), {})
     assert not same({"accumulator_init": "one"}, {}, load("adagrad"))
+
+
+@pytest.mark.parametrize("sight", [True, False], ids=["visible", "hidden"])
+def test_one_formula_in_these_settings(sight: bool) -> None:
+    def same(name: str, hypers: dict[str, Value], a: dict[str, str], b: dict[str, str]) -> bool:
+        spec = load(name)
+        trace = simulated(spec, a, hypers, 0)
+        if not sight:
+            (rows,) = trace.rows.values()
+            rows[:] = [
+                replace(r, start={"p": r.start["p"]}, observed={"p": r.observed["p"]}) for r in rows
+            ]
+        return bool(same_formula(spec, tuple(a.items()), [tuple(b.items())], [trace]))
+
+    zero, adagrad = {"accumulator_init": "zero"}, SHOWING["adagrad"][0]
+    assert not same("adagrad", adagrad, {}, zero)
+    assert same("adagrad", {**adagrad, "initial_accumulator_value": 0.0}, {}, zero)
+    assert not same("adam", SHOWING["adam"][0], {}, {"eps": "hat"})
+    assert same("adam", {**SHOWING["adam"][0], "eps": 0.0}, {}, {"eps": "hat"})
+    assert not same("adam", SHOWING["adam"][0], {}, {"decay": "decoupled"})
+    assert same("adam", {**SHOWING["adam"][0], "weight_decay": 0.0}, {}, {"decay": "decoupled"})
 
 
 # ---- the reference ---------------------------------------------------------------------------

@@ -3,7 +3,7 @@
     python tests/power/dialects.py reports/published/dialects    # writes dialects.json, dialects.md
 
 Every optimizer of tests/subjects/dialects.py deviates in up to four axes at once, drawn from its
-number; half of them hide their state.  ``optconform identify`` must name exactly these axes, or
+number; most of them hide their state.  ``optconform identify`` must name exactly these axes, or
 names that are the same formula under any settings that the optimizer takes.
 
 Exit status: 0 when every one is named, 1 when one is not.
@@ -21,6 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FILE = Path(__file__).resolve().parent.parent / "subjects" / "dialects.py"
+KINDS = {
+    "": "visible",
+    "Hidden": "hidden",
+    "HiddenSingle": "hidden, options in float32",
+    "HiddenFew": "hidden, few options",
+}
 FAMILIES = ("SGD", "Adagrad", "RMSprop", "Adadelta", "Adam")
 ANSWERS = ("named", "another name", "one of several", "wrong", "nothing")
 EXAMPLES = 30
@@ -38,6 +44,12 @@ class Row:
     seconds: float
 
 
+def split(name: str) -> tuple[str, str]:
+    """The kind and the family of a dialect."""
+    family = next(f for f in FAMILIES if name.rstrip("0123456789").endswith(f))
+    return name.rstrip("0123456789").removesuffix(family), family
+
+
 def row(name: str, *, examples: int = EXAMPLES) -> Row:
     """One optimizer of the file, identified."""
     import torch
@@ -49,8 +61,7 @@ def row(name: str, *, examples: int = EXAMPLES) -> Row:
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    family = name.removeprefix("Hidden").rstrip("0123456789")
-    spec = load(family.lower())
+    spec = load(split(name)[1].lower())
     (subject,) = resolve(f"{FILE}:{name}", spec.name)
     truth = spec.variant(subject.constructor.deviates)
     begin = time.perf_counter()
@@ -74,18 +85,17 @@ def markdown(rows: list[Row]) -> str:
         "`python tests/power/dialects.py`: a dialect deviates in one to four axes, drawn from its"
         " number.  *Named*: exactly these axes; *another name*: axes that are the same formula.",
         "",
-        f"| family | state | dialects | {' | '.join(ANSWERS)} | median s | max s |",
+        f"| family | kind | dialects | {' | '.join(ANSWERS)} | median s | max s |",
         f"|---|---|--:|{'--:|' * len(ANSWERS)}--:|--:|",
     ]
-    for hidden in (False, True):
+    for kind, words in KINDS.items():
         for family in FAMILIES:
-            some = [r for r in rows if r.name.startswith(("Hidden" if hidden else "") + family)]
-            some = [r for r in some if r.name.removeprefix("Hidden").rstrip("0123456789") == family]
+            some = [r for r in rows if split(r.name) == (kind, family)]
             if not some:
                 continue
             count = [sum(r.answer == a for r in some) for a in ANSWERS]
             seconds = [r.seconds for r in some]
-            cells = [family, "hidden" if hidden else "visible", len(some), *count]
+            cells = [family, words, len(some), *count]
             cells += [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"]
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     odd = [r for r in rows if r.answer != "named"]
@@ -102,9 +112,9 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     names = [
-        f"{hidden}{family}{number}"
+        f"{kind}{family}{number}"
         for number in range(args.numbers)
-        for hidden in ("", "Hidden")
+        for kind in KINDS
         for family in FAMILIES
     ]
     rows = []

@@ -1,11 +1,14 @@
 """Right in every other way, optimizers with several deviations at once.
 
-``Adam17`` and ``HiddenAdam17`` deviate in what ``deviations("Adam", 17)`` says; the second one
-keeps its state where nobody looks.  Plain torch that shares no code with the specs: the truth that
-identification is held against.
+``Adam17``, ``HiddenAdam17``, ``HiddenSingleAdam17`` and ``HiddenFewAdam17`` deviate in what
+``deviations("Adam", 17)`` says.  *Hidden* keeps the state where nobody looks, *Single* computes
+with options in float32, *Few* takes few of the options.  Plain torch that shares no code with the
+specs: the truth that identification is held against.
 """
 
+import inspect
 import random
+import re
 from typing import ClassVar
 
 import torch
@@ -253,10 +256,56 @@ class Adam(Dialect):
         return o["lr"] * m_hat / self.root(v_hat, o["eps"], o["eps"] / c2**0.5)
 
 
+class Single:
+    """Every option is a number in float32, and so is what is computed from options alone."""
+
+    def update(self, p, g, s, o):
+        return super().update(p, g, s, single(o))
+
+    def rate(self, o):
+        return super().rate(single(o))
+
+
+def single(value):
+    match value:
+        case dict():
+            return {k: single(v) for k, v in value.items() if k != "params"}
+        case tuple():
+            return tuple(map(single, value))
+        case float():
+            return torch.tensor(value)
+    return value
+
+
+FEW = {  # of each the constructor takes all, or all but the last, or all but the last two
+    "SGD": ["lr", "momentum", "weight_decay", "nesterov"],
+    "Adagrad": ["lr", "eps", "weight_decay", "lr_decay"],
+    "RMSprop": ["lr", "alpha", "eps", "weight_decay", "momentum"],
+    "Adadelta": ["lr", "rho", "eps", "weight_decay"],
+    "Adam": ["lr", "betas", "eps", "weight_decay", "amsgrad"],
+}
+
+
+def few(family, number):
+    """A signature with few of the family's options."""
+    options = {**globals()[family].options, "weight_decay": 0.0}
+    kept = FEW[family][: len(FEW[family]) - number % 3]
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named = [inspect.Parameter(n, either, default=options[n]) for n in kept]
+    return inspect.Signature([inspect.Parameter("params", either), *named])
+
+
 def __getattr__(name: str) -> type:
-    hidden, family = name.startswith("Hidden"), name.removeprefix("Hidden").rstrip("0123456789")
-    number = name[len(family) + 6 * hidden :]
-    if family not in AXES or not number:
+    parts = re.fullmatch(rf"(Hidden)?(Single|Few)?({'|'.join(AXES)})(\d+)", name)
+    if parts is None:
         raise AttributeError(name)
-    bases = (Hidden, globals()[family]) if hidden else (globals()[family],)
-    return type(name, bases, {"deviates": deviations(family, int(number)), "__module__": __name__})
+    hidden, kind, family, number = parts.groups()
+    bases = [globals()[family]]
+    body = {"deviates": deviations(family, int(number)), "__module__": __name__}
+    if kind == "Single":
+        bases.insert(0, Single)
+    if kind == "Few":
+        body["__signature__"] = few(family, int(number))
+    if hidden:
+        bases.insert(0, Hidden)
+    return type(name, tuple(bases), body)
