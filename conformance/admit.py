@@ -4,30 +4,18 @@ Hypotheses share a graph, so one that differs in a single equation costs that eq
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import expr
 from .formats import FORMATS
-from .interpreter import Interpreted, machine
 from .lattice import Variant
-from .lockstep import (
-    Block,
-    Judged,
-    blocks,
-    compared,
-    first_steps,
-    free_judge,
-    initial_state,
-    judge,
-    program_of,
-)
+from .lockstep import Block, Judged, blocks, compared, first_steps, free_judge, judge, program_of
 from .oracle.judge import Steps, outcomes
 from .oracle.scalars import Profile
 from .spec import Spec, all_conditions, program, states_of
-from .trace import Row, Trace, run
+from .trace import Row, Trace
 
 Refuted = Mapping[tuple[str, int, int, int], NDArray[np.bool_]]
 """(output, step event, group, param) -> the elements at which another variant fails."""
@@ -273,60 +261,3 @@ def _survivors(
         if not left:
             break
     return {v: frozenset(decided[v]) for v in left}
-
-
-def same_formula(
-    spec: Spec, a: Variant, others: Sequence[Variant], traces: Sequence[Trace]
-) -> list[Variant]:
-    """Those of ``others`` that give the same exact values as ``a`` on every trace, not only within
-    the bound.
-
-    Labels of one formula (SGD: ``l2-after-momentum`` and ``decoupled``) agree to the last digits of
-    the oracle's own arithmetic, wherever it looks.  Where a trace does not show the states, it is
-    looked at in a run of ``a`` itself.
-    """
-    if not others:
-        return []
-    seen: list[Block] = []
-    for trace in traces:
-        found = blocks(trace, spec, dict(a))
-        if found is None:
-            itself = Interpreted(machine(spec, dict(a)), spec.name)
-            found = blocks(run(itself, trace.scenario, spec), spec, dict(a)) or []
-        seen += found
-    starts = [block.steps.scalars[0] for block in seen]
-    return [
-        b
-        for b in others
-        if _same_start(spec, a, b, starts) and all(_same_steps(spec, a, b, block) for block in seen)
-    ]
-
-
-def _same_start(
-    spec: Spec, a: Variant, b: Variant, settings: Sequence[Mapping[str, float]]
-) -> bool:
-    """Whether two variants have the same states, with the same first values in these settings."""
-    mine, theirs = states_of(spec, dict(a)), states_of(spec, dict(b))
-    return mine.keys() == theirs.keys() and all(
-        replace(x, init=theirs[n].init) == theirs[n]
-        and all(initial_state(x.init, s) == initial_state(theirs[n].init, s) for s in settings)
-        for n, x in mine.items()
-    )
-
-
-def _same_steps(spec: Spec, a: Variant, b: Variant, block: Block) -> bool:
-    p, q = (program_of(block, spec, dict(v)) for v in (a, b))
-    if p.outputs == q.outputs:
-        return True
-    if set(p.outputs) != set(q.outputs):
-        return False
-    fmt = FORMATS["float32"]
-    first, second = outcomes(block.steps, [p, q], fmt=fmt, profile=Profile())
-    for name in p.outputs:
-        x, y = first[name].value, second[name].value
-        with np.errstate(all="ignore"):
-            scale = np.maximum(np.abs(x), np.abs(y)) + np.abs(block.steps.start["p"])
-            apart = np.abs(x - y) > 1e3 * np.finfo(np.float64).eps * scale
-        if (apart & ~first[name].undecided & ~second[name].undecided).any():
-            return False
-    return True

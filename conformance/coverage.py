@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .admit import admitted, same_formula
+from .admit import admitted
 from .errors import SpecError
 from .formats import FORMATS
+from .formula import Formulas
 from .lattice import NUMBERS, Variant
 from .lockstep import Judged
 from .oracle.scalars import Profile
@@ -65,7 +66,8 @@ class Separation:
         """Set aside what is the same formula wherever the runs looked."""
         if not self._seen or not self.open:
             return
-        alike = same_formula(self.spec, self.claimed, self.open, self._seen)
+        formulas = Formulas(self.spec, self._seen)
+        alike = [v for v in self.open if formulas.same(self.claimed, v)]
         self.same += alike
         self.open = [v for v in self.open if v not in alike]
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .admit import Admitted, Refuted, admitted, refuted_by, same_formula
+from .admit import Admitted, Refuted, admitted, refuted_by
 from .formats import FORMATS
+from .formula import Formulas
 from .initial import hidden_numbers, numbers_in
 from .lattice import Variant, lattice
 from .lockstep import Judged, blocks, failing, judge
@@ -111,9 +112,11 @@ def _identified(
         zip(traces, refuted, strict=True), key=lambda t: (not _in_sight(t[0], spec), not t[1])
     )
 
+    formulas = Formulas(spec, traces)
+
     @functools.cache
     def within(loosest: Profile) -> list[Variant]:
-        return list(_left(order, spec, every, loosest))
+        return list(_left(order, formulas, every, loosest))
 
     # the claimed equations in another precision are a plainer explanation than other equations
     trials = itertools.chain(
@@ -121,10 +124,10 @@ def _identified(
         ((p, within(_loosest(p, wide))) for p in wide),
     )
     for profile, hypotheses in trials:
-        accepted = list(_left(order, spec, hypotheses, profile, asked))
+        accepted = list(_left(order, formulas, hypotheses, profile, asked))
         if accepted:
             best, *others = accepted
-            aliases = same_formula(spec, best, others, traces)
+            aliases = [v for v in others if formulas.same(best, v)]
             return Identification(
                 spec.name,
                 dict(best),
@@ -138,22 +141,31 @@ def _identified(
 
 def _left(
     traces: Sequence[tuple[Trace, Refuted]],
-    spec: Spec,
+    formulas: Formulas,
     hypotheses: Sequence[Variant],
     profile: Profile,
     asked: Collection[str] = (),
 ) -> Admitted:
     """What no trace rejects, with the outputs for which any of them decides a refuted element;
-    for all that are ``asked`` one must."""
+    for all that are ``asked`` one must.
+
+    When a trace whose state is out of sight leaves all of them, they may well be one formula: then
+    the first speaks for what is the same as it.
+    """
     left: Admitted = dict.fromkeys(hypotheses, frozenset())
+    speaker = {v: v for v in hypotheses}
     for k, (trace, refuted) in enumerate(traces):
         if not left:
             break
-        found = admitted(trace, spec, list(left), profile, refuted=refuted)
+        found = admitted(trace, formulas.spec, list(left), profile, refuted=refuted)
         later = {name for _, places in traces[k + 1 :] for name, *_ in places}
         needed = set(asked) - later
-        left = {v: d for v, now in found.items() if needed <= (d := left[v] | now)}
-    return left
+        kept = {v: d for v, now in found.items() if needed <= (d := left[v] | now)}
+        if 1 < len(kept) == len(left) and not _in_sight(trace, formulas.spec):
+            first, *rest = kept
+            speaker |= {v: first for v in rest if formulas.same(first, v)}
+        left = {v: d for v, d in kept.items() if speaker[v] == v}
+    return {v: left[who] for v, who in speaker.items() if who in left}
 
 
 def _loosest(profile: Profile, profiles: Iterable[Profile]) -> Profile:

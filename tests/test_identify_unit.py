@@ -10,8 +10,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from optconform.admit import admitted, same_formula
+from optconform.admit import admitted
 from optconform.formats import FORMATS
+from optconform.formula import Formulas
 from optconform.identify import identify
 from optconform.implementation import resolve
 from optconform.lattice import lattice
@@ -213,7 +214,7 @@ def test_same_formula() -> None:
     traces = traces_of(sgd, {})
 
     def same(a: dict[str, str], b: dict[str, str], spec: Spec = sgd) -> bool:
-        return bool(same_formula(spec, tuple(a.items()), [tuple(b.items())], traces))
+        return Formulas(spec, traces).same(tuple(a.items()), tuple(b.items()))
 
     assert same({"decay": "decoupled"}, {"decay": "l2-after-momentum"})
     assert not same({"decay": "decoupled"}, {})
@@ -233,7 +234,7 @@ def test_one_formula_in_these_settings(sight: bool) -> None:
             rows[:] = [
                 replace(r, start={"p": r.start["p"]}, observed={"p": r.observed["p"]}) for r in rows
             ]
-        return bool(same_formula(spec, tuple(a.items()), [tuple(b.items())], [trace]))
+        return Formulas(spec, [trace]).same(tuple(a.items()), tuple(b.items()))
 
     zero, adagrad = {"accumulator_init": "zero"}, SHOWING["adagrad"][0]
     assert not same("adagrad", adagrad, {}, zero)

@@ -82,7 +82,7 @@ LAYERS = (
     ("trace", "recording.worker"),
     ("lockstep",),
     ("lattice",),
-    ("initial", "admit"),
+    ("initial", "admit", "formula"),
     ("identify", "explain", "minimise", "comparison.separate"),
     ("comparison.trajectories",),
     ("comparison.compare",),
