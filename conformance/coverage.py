@@ -47,6 +47,7 @@ class Separation:
         self.apart: list[Variant] = []
         self.same: list[Variant] = []
         self._seen: list[Trace] = []
+        self._compared = 0  # how many of them, when they were last gone through
 
     def look(self, trace: Trace, profile: Profile, *, follows: bool) -> None:
         """Take a run into account.  Only one that ``follows`` the claimed variant tells neighbours
@@ -64,8 +65,9 @@ class Separation:
 
     def _settle(self) -> None:
         """Set aside what is the same formula wherever the runs looked."""
-        if not self._seen or not self.open:
+        if not self.open or self._compared == len(self._seen):
             return
+        self._compared = len(self._seen)
         formulas = Formulas(self.spec, self._seen)
         alike = [v for v in self.open if formulas.same(self.claimed, v)]
         self.same += alike
