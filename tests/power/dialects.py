@@ -83,8 +83,8 @@ def markdown(rows: list[Row]) -> str:
         "# What identification says of optimizers with several deviations at once",
         "",
         "`python tests/power/dialects.py`: a dialect deviates in one to four axes, drawn from its"
-        " number.  *Named*: exactly these axes; *another name*: axes that are the same formula under"
-        " the options that it takes.",
+        " number.  *Named*: exactly these axes; *another name*: axes that are the same formula"
+        " under the options that it takes.",
         "",
         f"| family | kind | dialects | {' | '.join(ANSWERS)} | median s | max s |",
         f"|---|---|--:|{'--:|' * len(ANSWERS)}--:|--:|",
