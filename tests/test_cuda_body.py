@@ -157,9 +157,9 @@ def ran(
     args["entries"], args["work"], args["n_work"] = entry.ctypes.data, work.ctypes.data, chunks
     args["seed"] = seed
     few = args["few"][0, 0]
-    few["k"][: len(kernel.body.constants)] = kernel.body.scalars(hypers)
+    few["k"][: len(kernel.body.constants)] = kernel.body.constants.values(hypers)
     few["t"] = hypers["t"]
-    host.program(kernel).step(args)
+    host.program(kernel).launch(args)()
 
 
 def test_constants_of_the_device_are_those_of_python() -> None:
@@ -173,7 +173,7 @@ def test_constants_of_the_device_are_those_of_python() -> None:
             out = np.zeros(2, kernel.row)
             host.program(kernel).rows(torch.from_numpy(table), torch.from_numpy(out.view(np.uint8)))
             for row, h in zip(out, given, strict=True):
-                made = kernel.body.scalars(h)
+                made = kernel.body.constants.values(h)
                 assert row["k"][: len(made)].tolist() == made
                 assert row["t"] == h["t"]
 

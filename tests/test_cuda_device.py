@@ -188,10 +188,10 @@ def test_threads_do_what_the_host_does(name: str, tmp_path: Path) -> None:
         args["entries"], args["work"] = entries.ctypes.data, work.ctypes.data
         args["n_work"], args["seed"] = len(work), 11
         for r in (0, 1):
-            k = body.scalars({**hypers, "lr": 0.1 * (r + 1)})
+            k = body.constants.values({**hypers, "lr": 0.1 * (r + 1)})
             args["few"][0]["k"][r, : len(k)], args["few"][0]["t"][r] = k, 3
         if run == "host":
-            host.program(kernel).step(args)
+            host.program(kernel).launch(args)()
         else:
             on_the_host(emit.cuda(kernel), tmp_path).grid(ctypes.c_void_p(args.ctypes.data), 2)
         results.append(made)

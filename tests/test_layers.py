@@ -47,6 +47,7 @@ LAYERS = (
     ("draws",),
     ("decay", "signature", "recording.corpus", "recording.played"),
     ("interpreter", "recording.make"),
+    ("impls.cuda.constants",),
     ("impls.cuda.body",),
     ("impls.cuda.emit", "impls.cuda.nvrtc"),
     ("impls.cuda.evaluate", "impls.cuda.host", "impls.cuda.device"),

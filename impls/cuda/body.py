@@ -14,27 +14,25 @@ target (CUDA, C++, numpy) evaluates it operation by operation, so that all give 
 from __future__ import annotations
 
 import functools
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from optconform import expr
 from optconform.expr import (
     Absolute,
-    Const,
     Graph,
     Hyper,
     Index,
     Input,
     Let,
     Maximum,
-    Power,
     Product,
     Root,
     Sign,
     Sum,
 )
+from optconform.impls.cuda.constants import Constants, constants
 from optconform.interpreter import machine, rebuilt
 from optconform.spec import State
 from optconform.spec_file import load
@@ -62,12 +60,11 @@ class Op:
 class Body:
     """What one element goes through in a step.
 
-    ``constants`` are the scalar nodes in ``graph`` that k0, k1, ... stand for; ``reads`` the
-    tensors that are loaded; ``writes`` maps ``p`` and every state to its new value.
+    ``constants`` are what k0, k1, ... stand for; ``reads`` the tensors that are loaded; ``writes``
+    maps ``p`` and every state to its new value.
     """
 
-    graph: Graph = field(repr=False)
-    constants: tuple[Index, ...]
+    constants: Constants
     reads: tuple[str, ...]
     ops: tuple[Op, ...]
     writes: Mapping[str, Operand]
@@ -76,11 +73,6 @@ class Body:
     def arrays(self) -> tuple[str, ...]:
         """Every tensor that is touched, ``p`` first, ``grad`` second."""
         return tuple(dict.fromkeys(("p", "grad", *self.reads, *self.writes)))
-
-    def scalars(self, hypers: Mapping[str, float]) -> list[float]:
-        """The constants for these hyperparameters (``t`` and ``lr0`` among them), in double."""
-        memo: dict[Index, float] = {}
-        return [_number(self.graph, i, hypers, memo) for i in self.constants]
 
 
 @functools.cache
@@ -161,7 +153,7 @@ class _Lowering:
         known = {*self.slots.values(), *self.ops.values()}
         used = [a for op in ops for a in op.args] + list(writes.values())
         reads = tuple(dict.fromkeys(a for a in used if a not in known))
-        return Body(self.graph, tuple(self.slots), reads, ops, writes)
+        return Body(constants(self.graph, list(self.slots)), reads, ops, writes)
 
     def op(self, kind: str, *args: Operand) -> Operand:
         return self.ops.setdefault((kind, args), f"x{len(self.ops)}")
@@ -296,47 +288,3 @@ def _reachable(graph: Graph, roots: Iterable[Index]) -> list[Index]:
             seen[i] = None
             stack += expr.children(graph.nodes[i])
     return list(seen)
-
-
-def _number(graph: Graph, i: Index, hypers: Mapping[str, float], memo: dict[Index, float]) -> float:
-    """A scalar node in double precision, in the order in which :mod:`.emit` writes it."""
-    if i in memo:
-        return memo[i]
-
-    def go(j: Index) -> float:
-        return _number(graph, j, hypers, memo)
-
-    x: float
-    match graph.nodes[i]:
-        case Hyper(name):
-            x = float(hypers[name])
-        case Const(value):
-            x = value.numerator / value.denominator
-        case Sum(terms):
-            x = 0.0
-            for sign, j in terms:
-                x = x + go(j) if sign > 0 else x - go(j)
-        case Product(factors):
-            x = 1.0
-            for exponent, j in factors:
-                x = x * go(j) if exponent > 0 else _quotient(x, go(j))
-        case Power(base, exponent):
-            x = math.pow(go(base), go(exponent))
-        case Root(j):
-            x = math.sqrt(go(j))
-        case Let(_, forms):
-            x = go(forms[0])
-        case node:
-            raise TypeError(f"{type(node).__name__} is no scalar operation")
-    memo[i] = x
-    return x
-
-
-def _quotient(a: float, b: float) -> float:
-    if b == 0:
-        return (
-            math.nan
-            if a == 0 or math.isnan(a)
-            else math.copysign(math.inf, a) * math.copysign(1, b)
-        )
-    return a / b

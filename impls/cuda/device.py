@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,28 +53,35 @@ class DeviceProgram:
         copy = torch.from_numpy(array.reshape(-1).view(np.uint8).copy()).to(self.device)
         return copy.data_ptr(), copy
 
-    def step(self, args: NDArray[np.void]) -> None:
-        """Launch the work list of ``Args``: a persistent grid, a chunk for each warp in turn."""
-        work = int(args["n_work"][0])
-        if work:
-            warps = THREADS // 32
-            self._launch("step", min(self.most_blocks, -(-work // warps)), args.ctypes.data)
+    def launch(self, args: NDArray[np.void]) -> Callable[[], None]:
+        """What runs the work list of ``Args``, with the rest of them as it is then: a persistent
+        grid, a chunk for each warp in turn."""
+        blocks = min(self.most_blocks, -(-int(args["n_work"][0]) // (THREADS // 32)))
+        return self._launcher("step", blocks, args, args.ctypes.data)
 
     def rows(self, hypers: Tensor, out: Tensor) -> None:
         """The constants of each row of ``hypers``, on the device."""
         values = np.array([hypers.data_ptr(), out.data_ptr(), len(hypers)], np.uint64)
         at = values.ctypes.data
-        self._launch("rows", -(-len(hypers) // THREADS), at, at + 8, at + 16)
+        self._launcher("rows", -(-len(hypers) // THREADS), values, at, at + 8, at + 16)()
 
-    def _launch(self, name: str, blocks: int, *arguments: int) -> None:
+    def _launcher(
+        self, name: str, blocks: int, owner: NDArray[Any], *arguments: int
+    ) -> Callable[[], None]:
+        """What launches a function on torch's current stream.  ``arguments`` point into ``owner``,
+        which lives as long."""
         pointers = np.array(arguments, np.uint64)
-        with torch.cuda.device(self.device):
-            stream = torch.cuda.current_stream().cuda_stream
-            self._call(
-                "cuLaunchKernel",
-                self.functions[name], blocks, 1, 1, THREADS, 1, 1, 0, stream,
-                pointers.ctypes.data, 0,
-            )  # fmt: skip
+        function, at = self.functions[name], pointers.ctypes.data
+
+        def run(kept: Sequence[NDArray[Any]] = (owner, pointers)) -> None:
+            if blocks:
+                with torch.cuda.device(self.device):
+                    stream = torch.cuda.current_stream().cuda_stream
+                    self._call(
+                        "cuLaunchKernel", function, blocks, 1, 1, THREADS, 1, 1, 0, stream, at, 0
+                    )
+
+        return run
 
     def _call(self, name: str, *arguments: Any) -> Any:
         status, *rest = getattr(self.driver, name)(*arguments)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optconform import expr
-from optconform.expr import Const, Hyper, Index, Let, Power, Product, Root, Sum
 from optconform.impls.cuda.body import Body
 
 CHUNK = 1024
@@ -82,19 +80,10 @@ class Kernel:
         rest = [("seed", "u8"), ("n_work", "i4"), ("pad", "i4"), ("few", self.row, (self.few,))]
         return np.dtype([*pointers, *rest], align=True)
 
-    @functools.cached_property
+    @property
     def hypers(self) -> tuple[str, ...]:
         """What the constants are computed from, in the order of the table that ``rows`` takes."""
-        nodes = self.body.graph.nodes
-        seen: dict[Index, None] = {}
-        stack = list(self.body.constants)
-        while stack:
-            i = stack.pop()
-            if i not in seen:
-                seen[i] = None
-                stack += expr.children(nodes[i])
-        named = [n.name for i in seen if isinstance(n := nodes[i], Hyper)]
-        return tuple(sorted({*named, "t"}))
+        return self.body.constants.names
 
 
 def cuda(kernel: Kernel) -> str:
@@ -306,30 +295,9 @@ def _update(kernel: Kernel) -> str:
 
 def _rows(kernel: Kernel) -> str:
     """The constants from hyperparameters and t, in double, each rounded once."""
-    graph, index = kernel.body.graph, {name: k for k, name in enumerate(kernel.hypers)}
-
-    def go(i: Index) -> str:
-        match graph.nodes[i]:
-            case Hyper(name):
-                return f"h[{index[name]}]"
-            case Const(value):
-                return (value.numerator / value.denominator).hex()
-            case Sum(terms):
-                return "(0.0" + "".join(f" {'+' if s > 0 else '-'} {go(j)}" for s, j in terms) + ")"
-            case Product(factors):
-                return (
-                    "(1.0" + "".join(f" {'*' if e > 0 else '/'} {go(j)}" for e, j in factors) + ")"
-                )
-            case Power(base, exponent):
-                return f"power({go(base)}, {go(exponent)})"
-            case Root(j):
-                return f"root({go(j)})"
-            case Let(_, forms):
-                return go(forms[0])
-            case node:
-                raise TypeError(f"{type(node).__name__} is no scalar operation")
-
-    lines = [f"to.k[{k}] = (T)({go(i)});" for k, i in enumerate(kernel.body.constants)]
-    lines.append(f"to.t = (u32)h[{index['t']}];")
+    constants = kernel.body.constants
+    lines = constants.source("h")
+    lines += [f"to.k[{k}] = (T)r{i};" for k, i in enumerate(constants.results)]
+    lines.append(f"to.t = (u32)r{constants.names.index('t')};")
     text = "\n  ".join(lines)
     return f"HD void constants(const double* h, Row& to) {{\n  {text}\n}}\n"

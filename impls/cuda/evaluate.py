@@ -36,7 +36,7 @@ def step(
     values: dict[str, Array] = {name: tensors[name].astype(wide) for name in kernel.body.reads}
     shape = tensors["p"].shape
     with np.errstate(all="ignore"):
-        for k, x in enumerate(kernel.body.scalars(hypers)):
+        for k, x in enumerate(kernel.body.constants.values(hypers)):
             values[f"k{k}"] = np.full(shape, x, wide)
         for op in kernel.body.ops:
             values[op.out] = _operate(op.kind, [values[a] for a in op.args])

@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,14 @@ class HostProgram:
         """The address of an array; the program reads it where it is."""
         return array.ctypes.data, array
 
-    def step(self, args: NDArray[np.void]) -> None:
-        """Run the work list of ``Args``."""
-        self._step(args.ctypes.data, torch.get_num_threads())
+    def launch(self, args: NDArray[np.void]) -> Callable[[], None]:
+        """What runs the work list of ``Args``, with the rest of them as it is then."""
+        step, at = self._step, ctypes.c_void_p(args.ctypes.data)
+
+        def run(args: NDArray[np.void] = args) -> None:  # which must live as long
+            step(at, torch.get_num_threads())
+
+        return run
 
     def rows(self, hypers: Tensor, out: Tensor) -> None:
         """The constants of each row of ``hypers``, as the device computes them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from optconform.impls.cuda.emit import Kernel
 from optconform.impls.cuda.plan import NAMES, Key, Launch, Member, Plan, Program
 from optconform.spec import Spec
 from optconform.spec_file import load
+
+PARAMS = operator.itemgetter("params")
 
 Shape = tuple[str, frozenset[str], frozenset[str], bool]
 """The spec of a group, the conditions that hold, what is 0, and whether it is capturable."""
@@ -117,7 +120,7 @@ class Generated(Optimizer):
                     self.state[p][name] = x.to(p.device, self._held(p), copy=True)
 
     def _all(self) -> list[Tensor]:
-        return [p for group in self.param_groups for p in group["params"]]
+        return list(itertools.chain.from_iterable(map(PARAMS, self.param_groups)))
 
     # The step.
 

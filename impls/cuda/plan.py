@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from optconform.impls.cuda.body import lowered
 from optconform.impls.cuda.emit import CHUNK, Kernel
@@ -45,8 +46,8 @@ class Program(Protocol):
     def place(self, array: NDArray[Any]) -> tuple[int, object]:
         """Where the kernel can read ``array``, itself or a copy, and what keeps that alive."""
 
-    def step(self, args: NDArray[np.void]) -> None:
-        """Run the work list."""
+    def launch(self, args: NDArray[np.void]) -> Callable[[], None]:
+        """What runs the work list, with the rest of ``args`` as it is then."""
 
     def rows(self, hypers: Tensor, out: Tensor) -> None:
         """The constants of every row, computed where the tensors are."""
@@ -130,17 +131,19 @@ class Launch:
         ]
         self.plain = all(m.param.is_contiguous() and not m.param.is_complex() for m in members)
         self.dtype = members[0].param.dtype
-        self.counts = np.array([m.count for m in members], np.float64)
         alike: dict[tuple[int, int], int] = {}
         for m in members:
             alike.setdefault((m.group, m.count), len(alike))
         entries["row"] = [alike[m.group, m.count] for m in members]
         self.row_groups = [group for group, _ in alike]
+        self.counts = [float(count) for _, count in alike]
         first = {r: i for i, r in reversed(list(enumerate(entries["row"].tolist())))}
-        self.row_members = [first[r] for r in range(len(alike))]
+        self.row_members = np.array([first[r] for r in range(len(alike))])
         self.steps = self._shared_steps()
         self.seen = self.steps.numpy() if self.steps is not None and not self._on_device else None
+        self.left = b"" if self.seen is None else self.seen.tobytes()
         self._prepare(seed)
+        self.launch = self.program.launch(self.args)
 
     @property
     def _on_device(self) -> bool:
@@ -188,7 +191,7 @@ class Launch:
             size = n_rows * self.kernel.row.itemsize
             self.device_rows = torch.zeros(size, dtype=torch.uint8, device=self.key.device)
             args["rows"] = self.device_rows.data_ptr()
-            self.row_index = torch.tensor(self.row_members, device=self.key.device)
+            self.row_index = torch.from_numpy(self.row_members).to(self.key.device)
 
     def place_entries(self) -> None:
         pointers = self.entries["array"]
@@ -214,7 +217,17 @@ class Launch:
 
     def counted(self) -> bool:
         """Whether the step counters stand where this plan left them."""
-        return self.seen is None or bool((self.seen == self.counts).all())
+        return self.seen is None or self.seen.tobytes() == self.left
+
+    def _count(self) -> list[float]:
+        """Count this step where torch keeps its counters; its number in each row."""
+        if self.seen is None:
+            self.counts = [t + 1 for t in self.counts]
+            return self.counts
+        self.seen += 1
+        self.left = self.seen.tobytes()
+        numbers: list[float] = self.seen.take(self.row_members).tolist()
+        return numbers
 
     def run(
         self,
@@ -228,15 +241,12 @@ class Launch:
             name = self.kernel.body.arrays[k]
             if name in self.kernel.body.reads:
                 copy.copy_(_real(self.members[i].array(name)))
-        self.counts += 1
         if self.key.capturable:
             self._rows_on_device(hypers, rates, found_inf)
         else:
-            if self.steps is not None:
-                self.steps += 1
-            for r, (group, i) in enumerate(zip(self.row_groups, self.row_members, strict=True)):
-                t = float(self.counts[i])
-                self.k[r, : self.width] = self.kernel.body.scalars({**hypers[group], "t": t})
+            constants = self.kernel.body.constants
+            for r, (group, t) in enumerate(zip(self.row_groups, self._count(), strict=True)):
+                self.k[r, : self.width] = constants.values({**hypers[group], "t": t})
                 self.rows["t"][r] = t
             if not self.by_value:
                 self.args["rows"], self._rows_owner = self.program.place(self.rows)
@@ -246,7 +256,7 @@ class Launch:
         )
         self.args["grad_scale"] = 0 if scale is None else scale.data_ptr()
         self.args["found_inf"] = 0 if inf is None else inf.data_ptr()
-        self.program.step(self.args)
+        self.launch()
         for i, k, copy in self.staged:
             name = self.kernel.body.arrays[k]
             if name in self.kernel.body.writes:
@@ -268,9 +278,10 @@ class Launch:
             self.told = now
         t = names.index("t")
         if self.steps is None:
-            self.table[:, t].fill_(float(self.counts[0]))
+            self.table[:, t].fill_(self._count()[0])
         else:
             self.steps += 1 if found_inf is None else 1 - found_inf.to(self.steps.device)
+            self.left = b"" if self.seen is None else self.seen.tobytes()
             self.table[:, t].copy_(self.steps.index_select(0, self.row_index))
         for r, group in enumerate(self.row_groups):
             rate = rates[group]
@@ -294,15 +305,15 @@ class Plan:
         self.launches, self.shapes, self.once = launches, shapes, once
         members = [m for launch in launches for m in launch.members]
         self.params = [m.param for m in members]
-        self.states = [m.state for m in members]
         self.order = [m.number for m in members]
         self.live = frozenset(self.order)
         self.whole = self.order == list(range(len(params)))
         self.pointers = list(map(POINTER, params))
         self.grads = list(map(POINTER, map(GRAD, self.params)))
-        self.entries = list(state.values())
-        self.held = [x for s in self.states for x in s.values()]
-        self.stripes = [list(map(POINTER, self.held[k::STRIPES])) for k in range(STRIPES)]
+        self.state = [dict(entry) for entry in state.values()]
+        held = [m.state[n] for m in members for n in ("step", *m.names.values()) if n in m.state]
+        stripes = (held[k::STRIPES] for k in range(STRIPES))
+        self.stripes = [(stripe, list(map(POINTER, stripe))) for stripe in stripes]
         self.turn = 0
         self.plain = all(launch.plain and not launch.staged for launch in launches)
 
@@ -315,15 +326,11 @@ class Plan:
         """Whether it still describes what is there; gradients that moved are taken over."""
         if self.once or shapes != self.shapes or list(map(POINTER, params)) != self.pointers:
             return False
-        if len(state) != len(self.entries):
-            return False
-        if not all(map(operator.is_, self.entries, state.values())):
-            return False
-        there = itertools.chain.from_iterable(map(dict.values, self.states))
-        if not all(map(operator.is_, self.held, there)):
+        if not _same_objects(self.state, list(state.values())):
             return False
         self.turn = (self.turn + 1) % STRIPES
-        if list(map(POINTER, self.held[self.turn :: STRIPES])) != self.stripes[self.turn]:
+        held, where = self.stripes[self.turn]
+        if list(map(POINTER, held)) != where:
             return False
         grads = list(map(GRAD, params))
         if not self.whole:
@@ -343,6 +350,27 @@ class Plan:
                     return False
             self.grads = now
         return all(launch.counted() for launch in self.launches)
+
+
+class _Apart(TorchFunctionMode):
+    """Where it is entered no tensor equals another: what compares equal is one object.
+
+    Python's containers look at identity before they ask, in C, which no loop of ours can match.
+    """
+
+    def __torch_function__(
+        self, func: object, types: object, args: object = (), kwargs: object = None
+    ) -> bool:
+        return False
+
+
+def _same_objects(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> bool:
+    """Whether two lists of states hold the very same tensors."""
+    try:
+        with _Apart():
+            return a == b
+    except (RuntimeError, TypeError, ValueError):  # what else a user keeps there may not compare
+        return False
 
 
 def _real(x: Tensor) -> Tensor:

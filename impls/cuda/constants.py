@@ -1,0 +1,156 @@
+"""The scalars of a body: straight-line double precision from hyperparameters to constants.
+
+Python computes them for every row of a step, and the program for the device does where
+hyperparameters and counters are tensors; both follow the one list of operations made here.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from optconform import expr
+from optconform.expr import Const, Graph, Hyper, Index, Let, Power, Product, Root, Sum
+
+Register = int
+
+
+def _quotient(a: float, b: float) -> float:
+    if b == 0:
+        return (
+            math.nan
+            if a == 0 or math.isnan(a)
+            else math.copysign(math.inf, a) * math.copysign(1, b)
+        )
+    return a / b
+
+
+def _root(a: float, _: float) -> float:
+    return math.sqrt(a)
+
+
+IN_PYTHON: Mapping[str, Callable[[float, float], float]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": _quotient,
+    "power": math.pow, "root": _root,
+}  # fmt: skip
+
+IN_C = {
+    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}",
+    "power": "power({}, {})", "root": "root({})",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What ``k0``, ``k1``, ... of a body are computed from.
+
+    Registers hold the hyperparameters ``names`` (``t`` among them), then ``numbers``, then the
+    result of each of ``ops`` (a kind and two registers; a root looks at the first); ``results``
+    are the registers of the constants.
+    """
+
+    names: tuple[str, ...]
+    numbers: tuple[float, ...]
+    ops: tuple[tuple[str, Register, Register], ...]
+    results: tuple[Register, ...]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    @functools.cached_property
+    def _calls(self) -> tuple[tuple[Callable[[float, float], float], Register, Register], ...]:
+        return tuple((IN_PYTHON[kind], a, b) for kind, a, b in self.ops)
+
+    def values(self, hypers: Mapping[str, float]) -> list[float]:
+        """The constants for these hyperparameters (``t`` and ``lr0`` among them), not rounded."""
+        x = [float(hypers[name]) for name in self.names]
+        x += self.numbers
+        for f, a, b in self._calls:
+            x.append(f(x[a], x[b]))
+        return [x[i] for i in self.results]
+
+    def source(self, given: str) -> list[str]:
+        """The same in C: a double ``r...`` for each register, of the hyperparameters ``given``."""
+        first = len(self.names)
+        lines = [f"const double r{i} = {given}[{i}];" for i in range(first)]
+        lines += [f"const double r{first + i} = {x.hex()};" for i, x in enumerate(self.numbers)]
+        first += len(self.numbers)
+        for i, (kind, a, b) in enumerate(self.ops):
+            lines.append(f"const double r{first + i} = {IN_C[kind].format(f'r{a}', f'r{b}')};")
+        return lines
+
+
+def constants(graph: Graph, nodes: Sequence[Index]) -> Constants:
+    """The straight line that computes scalar nodes of a graph."""
+    order = _in_order(graph, nodes)
+    names = sorted({"t", *(n.name for i in order if isinstance(n := graph.nodes[i], Hyper))})
+    literals = [_literal(n) for i in order if isinstance(n := graph.nodes[i], Const)]
+    values = dict.fromkeys((0.0, 1.0, *literals))
+    numbers = {x: len(names) + k for k, x in enumerate(values)}
+    first = len(names) + len(numbers)
+    ops: dict[tuple[str, Register, Register], Register] = {}
+
+    def op(kind: str, a: Register, b: Register) -> Register:
+        return ops.setdefault((kind, a, b), first + len(ops))
+
+    at: dict[Index, Register] = {}
+    for i in order:
+        match graph.nodes[i]:
+            case Hyper(name):
+                at[i] = names.index(name)
+            case Const() as node:
+                at[i] = numbers[_literal(node)]
+            case Sum(terms):
+                signs = [("add" if sign > 0 else "sub", at[j]) for sign, j in terms]
+                at[i] = _chain(op, "add", numbers[0.0], signs)
+            case Product(factors):
+                powers = [("mul" if e > 0 else "div", at[j]) for e, j in factors]
+                at[i] = _chain(op, "mul", numbers[1.0], powers)
+            case Power(base, exponent):
+                at[i] = op("power", at[base], at[exponent])
+            case Root(j):
+                at[i] = op("root", at[j], at[j])
+            case Let(_, forms):
+                at[i] = at[forms[0]]
+            case node:
+                raise TypeError(f"{type(node).__name__} is no scalar operation")
+    return Constants(tuple(names), tuple(numbers), tuple(ops), tuple(at[i] for i in nodes))
+
+
+def _literal(node: Const) -> float:
+    return node.value.numerator / node.value.denominator
+
+
+def _chain(
+    op: Callable[[str, Register, Register], Register],
+    plain: str,
+    unit: Register,
+    rest: list[tuple[str, Register]],
+) -> Register:
+    """Operands from left to right; ``unit`` comes first where the first is taken away or below."""
+    if rest and rest[0][0] == plain:
+        (_, total), *rest = rest
+    else:
+        total = unit
+    for kind, x in rest:
+        total = op(kind, total, x)
+    return total
+
+
+def _in_order(graph: Graph, roots: Sequence[Index]) -> list[Index]:
+    """The nodes that these need, each after its children."""
+    seen: dict[Index, None] = {}
+
+    def go(i: Index) -> None:
+        if i not in seen:
+            node = graph.nodes[i]
+            for j in node.forms[:1] if isinstance(node, Let) else expr.children(node):
+                go(j)
+            seen[i] = None
+
+    for i in roots:
+        go(i)
+    return list(seen)
