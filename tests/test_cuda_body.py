@@ -17,7 +17,7 @@ import torch
 from optconform.expr import holds
 from optconform.formats import FORMATS
 from optconform.impls.cuda import emit, evaluate, host
-from optconform.impls.cuda.body import Body, conditions, lowered
+from optconform.impls.cuda.body import Body, conditions, lowered, zeros
 from optconform.impls.cuda.emit import Kernel
 from optconform.spec import states_of
 from optconform.spec_file import bundled, load
@@ -26,6 +26,7 @@ FLAGS: Mapping[str, list[dict[str, Any]]] = {
     "sgd": [
         {},
         {"maximize": True, "weight_decay": 0.1},
+        {"momentum": 0.9},
         {"momentum": 0.9, "dampening": 0.25},
         {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
     ],
@@ -54,8 +55,7 @@ FORMATS_OF = (
 
 def body_for(spec: str, hypers: Mapping[str, Any], t: int) -> Body:
     truths = {c for c in conditions(spec) if holds(c, {**hypers, "t": t})}
-    zero = {"weight_decay"} if hypers["weight_decay"] == 0 else set()
-    return lowered(spec, frozenset(truths), zero=frozenset(zero))
+    return lowered(spec, frozenset(truths), zero=zeros(hypers))
 
 
 def numbers(n: int, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:

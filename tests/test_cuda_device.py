@@ -16,7 +16,7 @@ import torch
 
 from optconform.expr import holds
 from optconform.impls.cuda import emit, host, nvrtc
-from optconform.impls.cuda.body import conditions, lowered
+from optconform.impls.cuda.body import conditions, lowered, zeros
 from optconform.impls.cuda.emit import BYTES, Kernel
 from optconform.impls.cuda.plan import work_list
 from optconform.spec_file import load
@@ -38,8 +38,7 @@ def kernel_for(
 ) -> Kernel:
     hypers = {**load(spec).defaults, **setting}
     truths = {c for c in conditions(spec) if holds(c, {**hypers, "t": 2})}
-    zero = {"weight_decay"} if hypers["weight_decay"] == 0 else set()
-    return Kernel(lowered(spec, frozenset(truths), zero=frozenset(zero)), param, state, **rest)
+    return Kernel(lowered(spec, frozenset(truths), zero=zeros(hypers)), param, state, **rest)
 
 
 def kernels() -> Iterator[tuple[str, Kernel]]:

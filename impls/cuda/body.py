@@ -98,6 +98,15 @@ def lowered(
     return _Lowering(m.graph, outputs).body(outputs)
 
 
+VANISHING = ("weight_decay", "dampening")
+"""Hyperparameters that are usually 0: what they stand in is not computed then."""
+
+
+def zeros(hypers: Mapping[str, float]) -> frozenset[str]:
+    """Those of ``hypers`` that are 0 and make a simpler body."""
+    return frozenset(name for name in VANISHING if hypers.get(name) == 0)
+
+
 @functools.cache
 def conditions(spec: str, variant: tuple[tuple[str, str], ...] = ()) -> tuple[str, ...]:
     """The conditions that decide which body runs and which state exists."""

@@ -87,9 +87,8 @@ def constants(graph: Graph, nodes: Sequence[Index]) -> Constants:
     """The straight line that computes scalar nodes of a graph."""
     order = _in_order(graph, nodes)
     names = sorted({"t", *(n.name for i in order if isinstance(n := graph.nodes[i], Hyper))})
-    literals = [_literal(n) for i in order if isinstance(n := graph.nodes[i], Const)]
-    values = dict.fromkeys((0.0, 1.0, *literals))
-    numbers = {x: len(names) + k for k, x in enumerate(values)}
+    needed = dict.fromkeys(x for i in order if (x := _number(graph.nodes[i])) is not None)
+    numbers = {x: len(names) + k for k, x in enumerate(needed)}
     first = len(names) + len(numbers)
     ops: dict[tuple[str, Register, Register], Register] = {}
 
@@ -97,18 +96,26 @@ def constants(graph: Graph, nodes: Sequence[Index]) -> Constants:
         return ops.setdefault((kind, a, b), first + len(ops))
 
     at: dict[Index, Register] = {}
+
+    def chain(
+        operands: Sequence[tuple[int, Index]], plain: str, inverse: str, unit: float
+    ) -> Register:
+        """From left to right; ``unit`` comes first where the first is taken away or divided by."""
+        total = at[operands[0][1]] if operands[0][0] > 0 else numbers[unit]
+        for sign, j in operands[operands[0][0] > 0 :]:
+            total = op(plain if sign > 0 else inverse, total, at[j])
+        return total
+
     for i in order:
         match graph.nodes[i]:
             case Hyper(name):
                 at[i] = names.index(name)
             case Const() as node:
-                at[i] = numbers[_literal(node)]
+                at[i] = numbers[node.value.numerator / node.value.denominator]
             case Sum(terms):
-                signs = [("add" if sign > 0 else "sub", at[j]) for sign, j in terms]
-                at[i] = _chain(op, "add", numbers[0.0], signs)
+                at[i] = chain(terms, "add", "sub", 0.0)
             case Product(factors):
-                powers = [("mul" if e > 0 else "div", at[j]) for e, j in factors]
-                at[i] = _chain(op, "mul", numbers[1.0], powers)
+                at[i] = chain(factors, "mul", "div", 1.0)
             case Power(base, exponent):
                 at[i] = op("power", at[base], at[exponent])
             case Root(j):
@@ -120,24 +127,16 @@ def constants(graph: Graph, nodes: Sequence[Index]) -> Constants:
     return Constants(tuple(names), tuple(numbers), tuple(ops), tuple(at[i] for i in nodes))
 
 
-def _literal(node: Const) -> float:
-    return node.value.numerator / node.value.denominator
-
-
-def _chain(
-    op: Callable[[str, Register, Register], Register],
-    plain: str,
-    unit: Register,
-    rest: list[tuple[str, Register]],
-) -> Register:
-    """Operands from left to right; ``unit`` comes first where the first is taken away or below."""
-    if rest and rest[0][0] == plain:
-        (_, total), *rest = rest
-    else:
-        total = unit
-    for kind, x in rest:
-        total = op(kind, total, x)
-    return total
+def _number(node: expr.Node) -> float | None:
+    """The number that a node is or begins with, if any."""
+    match node:
+        case Const(value):
+            return value.numerator / value.denominator
+        case Sum(((sign, _), *_)) if sign < 0:
+            return 0.0
+        case Product(((exponent, _), *_)) if exponent < 0:
+            return 1.0
+    return None
 
 
 def _in_order(graph: Graph, roots: Sequence[Index]) -> list[Index]:

@@ -274,7 +274,7 @@ def _hypers(spec: Spec, group: Mapping[str, Any]) -> dict[str, float]:
 def _settled(
     spec: str, hypers: tuple[tuple[str, float], ...]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """The conditions that hold beyond the first step, and the decay if it is 0."""
+    """The conditions that hold beyond the first step, and what is 0."""
     values = {**dict(hypers), "t": 2.0}
     truths = frozenset(c for c in body.conditions(spec) if expr.holds(c, values))
-    return truths, frozenset({"weight_decay"} if values["weight_decay"] == 0 else ())
+    return truths, body.zeros(values)
