@@ -473,6 +473,39 @@ def test_amp_unscales_and_skips(capturable: bool) -> None:
     assert {float(s["step"]) for s in scaled.state.values()} == {3.0}
 
 
+def patterns(dtype: torch.dtype) -> Tensor:
+    """NaNs of both signs, their payload high, low and full."""
+    kind, mantissa = (torch.int16, 7) if dtype == torch.bfloat16 else (torch.int32, 23)
+    payloads = [1, 2, 2 ** (mantissa - 1), 2**mantissa - 1]
+    top = (255 << mantissa) - (1 << (mantissa + 8))  # with the sign, as a signed integer
+    signs = (255 << mantissa, top)
+    return torch.tensor([s + x for s in signs for x in payloads], dtype=kind).view(dtype)
+
+
+@pytest.mark.parametrize("options", [{}, {"state_dtype": torch.float32}], ids=["b16", "mixed"])
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize("of", ["grad", "state", "scale"])
+def test_a_nan_stays_one(of: str, stochastic: bool, options: dict[str, Any]) -> None:
+    """To round is to add to the bits of a number; a NaN must not become one so."""
+    n = 64  # vectors, and a tail for each pattern
+    for k in range(8):
+        p = torch.ones(n + 3, dtype=torch.bfloat16, requires_grad=True)
+        optimizer = make("Adagrad", [p], stochastic_rounding=stochastic, **options)
+        p.grad = torch.ones_like(p)
+        optimizer.step()
+        if of == "grad":
+            p.grad.copy_(patterns(torch.bfloat16)[k].expand_as(p))
+        elif of == "state":
+            total = optimizer.state[p]["sum"]
+            total.copy_(patterns(total.dtype)[k].expand_as(p))
+        else:
+            optimizer.grad_scale = patterns(torch.float32)[k]
+            optimizer.found_inf = torch.zeros(())
+        optimizer.step()
+        assert p.isnan().all(), (of, k, p)
+        assert optimizer.state[p]["sum"].isnan().all(), (of, k)
+
+
 @pytest.mark.parametrize("name", ["RMSprop", "Adadelta", "Adam", "AdamW"])
 def test_capturable_is_the_same_with_its_scalars_elsewhere(name: str) -> None:
     """Constants made by the program from counters and rates in tensors; lr changed in place."""

@@ -32,11 +32,15 @@ HD float of_bits(u32 u) { float x; __builtin_memcpy(&x, &u, 4); return x; }
 struct b16 { u16 u; };
 typedef _Float16 f16;
 
-HD u16 nearest(float x) {  // to even; a NaN keeps no payload, as on the device
+// To even.  A NaN whose lower bits are set would be carried over into a number; there is none where
+// all that comes in is b16, and a scalar that is NaN the usual one.
+HD u16 nearest(float x) {
   const u32 u = bits_of(x);
   const u32 rounded = (u + 0x7FFFu + ((u >> 16) & 1)) >> 16;
-  return x != x ? (u16)0x7FFF : (u16)rounded;
+  return !ONLY_B16 && x != x ? (u16)0x7FFF : (u16)rounded;
 }
+HD float usual(float x) { return x != x ? __builtin_nanf("") : x; }
+HD double usual(double x) { return x != x ? __builtin_nan("") : x; }
 HD u32 word(const b16* at) { u32 w; __builtin_memcpy(&w, at, 4); return w; }
 HD void put(b16* at, u32 w) { __builtin_memcpy(at, &w, 4); }
 

@@ -218,7 +218,7 @@ HD void span(
 
 extern "C" void step(const Args* a, int threads) {{
   if (a->found_inf && *a->found_inf != 0.0f) return;
-  const T unscale = a->grad_scale ? div((T)1, (T)*a->grad_scale) : (T)1;
+  const T unscale = a->grad_scale ? usual(div((T)1, (T)*a->grad_scale)) : (T)1;
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static, 1)
   for (int part = 0; part < threads; part++) {{
     const int end = (int)((long long)a->n_work * (part + 1) / threads);
@@ -228,7 +228,8 @@ extern "C" void step(const Args* a, int threads) {{
       const int2 item = a->work[first];
       while (w < end && a->work[w].x == item.x && a->work[w].y - item.y == w - first) w++;
       const Entry& e = a->entries[item.x];
-      const Row row = a->rows ? a->rows[e.row] : a->few[e.row];
+      Row row = a->rows ? a->rows[e.row] : a->few[e.row];
+      for (T& k : row.k) k = usual(k);
       const long long base = (long long)item.y * CHUNK, most = (long long)(w - first) * CHUNK;
       const long long n = e.n - base < most ? e.n - base : most;
       {_joined(declared, "      ")}
@@ -252,6 +253,7 @@ def _joined(lines: list[str], indent: str) -> str:
 def _head(kernel: Kernel, arithmetic: str) -> str:
     return "\n".join(
         [
+            f"#define ONLY_B16 {int(paired(kernel))}",
             _text(arithmetic),
             f"typedef {STORED[kernel.wide]} T;",
             f"#define ARRAYS {len(kernel.body.arrays)}",
