@@ -451,6 +451,23 @@ def test_a_sparse_gradient_is_refused_whole() -> None:
     assert torch.equal(p, before)
 
 
+def test_a_gradient_of_another_dtype_is_refused_whole() -> None:
+    """torch allows it where the parameter says so; a kernel would read its memory as if it were."""
+    p, q = tensors(torch.bfloat16, (4,), (4,))
+    optimizer = make("SGD", [p, q])
+    p.grad = torch.ones(4, dtype=torch.bfloat16)
+    q.grad_dtype = None
+    for after in (False, True):  # without a plan, and with one
+        before = p.detach().clone()
+        q.grad = torch.ones(4)
+        with pytest.raises(TypeError, match=r"of torch\.bfloat16 is of torch\.float32"):
+            optimizer.step()
+        assert torch.equal(p, before)
+        if not after:
+            q.grad = torch.ones(4, dtype=torch.bfloat16)
+            optimizer.step()
+
+
 # ---- mixed precision and graphs --------------------------------------------------------------
 
 

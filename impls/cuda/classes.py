@@ -114,8 +114,7 @@ class Adagrad(Generated, torch.optim.Adagrad):
         # each group starts from its own accumulator, and in the dtype of the state
         self.state.clear()
         for group in self.param_groups:
-            for p in group["params"]:
-                self._complete(p, group)
+            self._start(group)
 
 
 class RMSprop(Generated, torch.optim.RMSprop):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -136,6 +136,8 @@ class Generated(Optimizer):
 
         Raises:
             RuntimeError: a gradient is sparse. Nothing has been updated then.
+            TypeError: a gradient's dtype is not its parameter's, or one that no kernel is for;
+                nor then.
         """
         loss = None
         if closure is not None:
@@ -152,7 +154,7 @@ class Generated(Optimizer):
         params = self._all()
         plan = self._plan
         if plan is None or not plan.holds(params, shapes, self.state):
-            plan = self._plan = self._planned(params, shapes)
+            plan = self._plan = self._planned(params, hypers, shapes)
         torch.autograd.graph.increment_version(plan.params)
         rates = [g["lr"] for g in groups]
         for launch in plan.launches:
@@ -171,44 +173,66 @@ class Generated(Optimizer):
         truths, zero = _settled(spec, rest)
         return spec, truths, zero, bool(group.get("capturable", False))
 
-    def _planned(self, params: Sequence[Tensor], shapes: Sequence[Shape]) -> Plan:
+    def _refuse(self, params: Iterable[Tensor]) -> None:
+        """Raise what :meth:`step` says for a gradient that no kernel reads."""
+        own = type(self).__name__
+        for p in params:
+            g = p.grad
+            if g is None:
+                continue
+            if g.layout is not torch.strided:
+                raise RuntimeError(
+                    f"{own} takes dense gradients only, and one is sparse ({g.layout})"
+                )
+            if p.dtype not in NAMES:
+                raise TypeError(f"{own} has no kernel for {p.dtype}")
+            if g.dtype is not p.dtype:
+                raise TypeError(
+                    f"{own} takes gradients of their parameter's dtype, and that of a parameter of "
+                    f"{p.dtype} is of {g.dtype}"
+                )
+
+    def _planned(
+        self,
+        params: Sequence[Tensor],
+        hypers: Sequence[Mapping[str, float]],
+        shapes: Sequence[Shape],
+    ) -> Plan:
         if self._build.device != "cpu":
             device_program.refuse_capture()
-        for p in params:
-            if p.grad is not None and p.grad.layout is not torch.strided:
-                raise RuntimeError(
-                    f"{type(self).__name__} takes dense gradients only, and one is sparse "
-                    f"({p.grad.layout})"
-                )
-            if p.grad is not None and p.dtype not in NAMES:
-                raise TypeError(f"{type(self).__name__} has no kernel for {p.dtype}")
+        self._refuse(params)
         together: dict[Key, list[Member]] = {}
         once = False
         numbers = itertools.count()
         for index, (group, shape) in enumerate(zip(self.param_groups, shapes, strict=True)):
             spec, truths, zero, capturable = shape
-            names = {s.name: s.torch_name for s in body.states(spec, truths)}
+            states = body.states(spec, truths)
+            names = {s.name: s.torch_name for s in states}
+            starts = self._starts(shape, hypers[index])
+            alike: dict[tuple[object, ...], list[Member]] = {}
             for p, number in zip(group["params"], numbers, strict=False):
                 if p.grad is None:
                     continue
-                first = self._complete(p, group)
-                now = truths
-                if first and "t == 1" in body.conditions(spec):
-                    now, once = truths | {"t == 1"}, True
-                key = Key(
-                    spec=spec,
-                    truths=now,
-                    zero=zero,
-                    param=NAMES[p.dtype],
-                    state=NAMES[self._held(p)],
-                    stochastic=self._build.stochastic_rounding,
-                    capturable=capturable,
-                    device=p.device,
-                )
-                state = self.state.get(p, {})
+                state, first = self._completed(p, starts)
+                some = alike.get((p.dtype, p.device, first))
+                if some is None:
+                    now = truths
+                    if first and "t == 1" in body.conditions(spec):
+                        now, once = truths | {"t == 1"}, True
+                    key = Key(
+                        spec=spec,
+                        truths=now,
+                        zero=zero,
+                        param=NAMES[p.dtype],
+                        state=NAMES[self._held(p)],
+                        stochastic=self._build.stochastic_rounding,
+                        capturable=capturable,
+                        device=p.device,
+                    )
+                    some = together.setdefault(key, [])
+                    alike[p.dtype, p.device, first] = some
                 count = int(state["step"]) if "step" in state else int(not first)
-                member = Member(p, number, index, state, names, count)
-                together.setdefault(key, []).append(member)
+                some.append(Member(p, number, index, state, names, count))
         launches = [
             Launch(key, members, functools.partial(built, device=key.device), self._build.seed)
             for key, members in together.items()
@@ -220,24 +244,35 @@ class Generated(Optimizer):
         narrow = p.dtype in (torch.float16, torch.bfloat16)
         return self._build.state_dtype or p.dtype if narrow else p.dtype
 
-    def _complete(self, p: Tensor, group: Mapping[str, Any]) -> bool:
-        """Give ``p`` the state that it lacks; whether it lacked any."""
+    def _starts(self, shape: Shape, hypers: Mapping[str, float]) -> dict[str, float]:
+        """What the state of a parameter begins with, by torch's names."""
+        spec, truths, *_ = shape
+        out = {"step": 0.0} if spec != "sgd" or self._build.stochastic_rounding else {}
+        for s in body.states(spec, truths):
+            out[s.torch_name] = hypers[s.init] if s.init in hypers else float(s.init)
+        return out
+
+    def _start(self, group: dict[str, Any]) -> None:
+        """Give the parameters of a group their state before the first step."""
         hypers = _hypers(self._spec_of(group), group)
-        spec, truths, *_ = self._shape(group, hypers)
-        states = body.states(spec, truths)
-        counts = spec != "sgd" or self._build.stochastic_rounding
-        if not states and not counts:
-            return False
+        starts = self._starts(self._shape(group, hypers), hypers)
+        for p in group["params"]:
+            self._completed(p, starts)
+
+    def _completed(self, p: Tensor, starts: Mapping[str, float]) -> tuple[dict[str, Any], bool]:
+        """The state of ``p`` with all that it needs, and whether it had to be started."""
+        if not starts:
+            return self.state.get(p, {}), False
         state, dtype = self.state[p], self._held(p)
-        if counts and "step" not in state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
         first = False
-        for s in states:
-            x = state.get(s.torch_name)
-            if x is None:
+        for name, fill in starts.items():
+            x = state.get(name)
+            if name == "step":
+                if x is None:
+                    state["step"] = torch.tensor(fill, dtype=torch.float32)
+            elif x is None:
                 first = True
-                fill = hypers[s.init] if s.init in hypers else float(s.init)
-                state[s.torch_name] = torch.full_like(
+                state[name] = torch.full_like(
                     p,
                     complex(fill, fill) if p.is_complex() else fill,
                     dtype=dtype,
@@ -245,8 +280,8 @@ class Generated(Optimizer):
                     requires_grad=False,
                 )
             elif x.dtype != dtype:
-                state[s.torch_name] = x.to(dtype)
-        return first
+                state[name] = x.to(dtype)
+        return state, first
 
 
 def built(kernel: Kernel, *, device: torch.device) -> Program:

@@ -11,8 +11,8 @@ import functools
 import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from optconform.impls.cuda.emit import CHUNK, Kernel
 GRAD = operator.attrgetter("grad")
 POINTER = Tensor.data_ptr
 CONTIGUOUS = Tensor.is_contiguous
+COMPLEX = Tensor.is_complex
+NEGATED = Tensor.is_neg
 STRIPES = 16
 """State tensors are known by identity.  What moves their memory under them (``x.data = ...``, as
 when the state is offloaded) moves all of them, so a part is looked at in each step."""
@@ -53,8 +55,7 @@ class Program(Protocol):
         """The constants of every row, computed where the tensors are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A parameter with a gradient, as the plan was told of it.
 
     ``number`` counts all parameters of the optimizer, ``group`` its groups; ``names`` are those of
@@ -64,9 +65,9 @@ class Member:
     param: Tensor
     number: int
     group: int
-    state: dict[str, Any] = field(repr=False)
-    names: Mapping[str, str] = field(repr=False)
-    count: int  # steps that were taken
+    state: dict[str, Any]
+    names: Mapping[str, str]
+    taken: int  # steps
 
     def array(self, name: str) -> Tensor:
         if name == "p":
@@ -117,24 +118,25 @@ class Launch:
     ) -> None:
         self.key, self.members, self.kernel = key, members, kernel_of(key)
         self.program = build(self.kernel)
-        names = self.kernel.body.arrays
+        params = [m.param.detach() for m in members]
+        self.plain = all(map(CONTIGUOUS, params)) and not any(map(COMPLEX, params))
+        self.dtype = params[0].dtype
         self.staged: list[tuple[int, int, Tensor]] = []  # member, array, its copy in flat order
-        self.strides = [_flat_strides(m.param) for m in members]
         entries = self.entries = np.zeros(len(members), self.kernel.entry)
-        for i, m in enumerate(members):
-            flat = [self._flat(i, k, m.array(name)) for k, name in enumerate(names)]
-            entries["array"][i] = list(map(POINTER, flat))
-            entries["n"][i] = flat[0].numel()
-            entries["number"][i] = m.number
-        self.loose = [  # members whose gradient is read where it is
-            i for i in range(len(members)) if (i, 1) not in {s[:2] for s in self.staged}
-        ]
-        self.plain = all(m.param.is_contiguous() and not m.param.is_complex() for m in members)
-        self.dtype = members[0].param.dtype
+        for k, name in enumerate(self.kernel.body.arrays):
+            column = params if name == "p" else [m.array(name) for m in members]
+            if not self._in_order(column):
+                column = [self._flat(i, k, x) for i, x in enumerate(column)]
+            entries["array"][:, k] = list(map(POINTER, column))
+        entries["n"] = [x.numel() << x.is_complex() for x in params]
+        entries["number"] = [m.number for m in members]
+        copied = {i for i, k, _ in self.staged if k == 1}
+        # members whose gradient is read where it is
+        self.loose = [i for i in range(len(members)) if i not in copied]
         alike: dict[tuple[int, int], int] = {}
         for m in members:
-            alike.setdefault((m.group, m.count), len(alike))
-        entries["row"] = [alike[m.group, m.count] for m in members]
+            alike.setdefault((m.group, m.taken), len(alike))
+        entries["row"] = [alike[m.group, m.taken] for m in members]
         self.row_groups = [group for group, _ in alike]
         self.counts = [float(count) for _, count in alike]
         first = {r: i for i, r in reversed(list(enumerate(entries["row"].tolist())))}
@@ -143,11 +145,20 @@ class Launch:
         self.seen = self.steps.numpy() if self.steps is not None and not self._on_device else None
         self.left = b"" if self.seen is None else self.seen.tobytes()
         self._prepare(seed)
-        self.launch = self.program.launch(self.args)
+        self.start = self.program.launch(self.args)
 
     @property
     def _on_device(self) -> bool:
         return self.key.device.type != "cpu" and self.key.capturable
+
+    @functools.cached_property
+    def strides(self) -> list[tuple[int, ...]]:
+        """In which every member's elements are taken."""
+        return [_flat_strides(m.param) for m in self.members]
+
+    def _in_order(self, arrays: Sequence[Tensor]) -> bool:
+        """Whether all lie as plain parameters do."""
+        return self.plain and all(map(CONTIGUOUS, arrays)) and not any(map(NEGATED, arrays))
 
     def _flat(self, i: int, k: int, x: Tensor) -> Tensor:
         """An array as it lies in memory, or a copy if that is not the order of the parameter's."""
@@ -164,7 +175,7 @@ class Launch:
         if "step" not in self.members[0].state:
             return None
         device = self.key.device if self.key.capturable else torch.device("cpu")
-        steps = torch.tensor([m.count for m in self.members], dtype=torch.float32, device=device)
+        steps = torch.tensor([m.taken for m in self.members], dtype=torch.float32, device=device)
         for m, x in zip(self.members, steps.unbind(), strict=True):
             m.state["step"] = x
         return steps
@@ -200,10 +211,12 @@ class Launch:
 
     def repoint(self, grads: Sequence[Tensor]) -> bool:
         """Take gradients that moved; False where one no longer lies as its parameter does."""
-        for i in self.loose:
+        if any(grads[i].dtype is not self.dtype for i in self.loose):
+            return False
+        for i in () if self._in_order(grads) else self.loose:
             g = grads[i]
             real = torch.view_as_real(g) if g.is_complex() and not g.is_conj() else g
-            if g.is_neg() or g.is_conj() or g.dtype is not self.dtype:
+            if g.is_neg() or g.is_conj():
                 return False
             if not _same_layout(real.shape, real.stride(), self.strides[i]):
                 return False
@@ -256,7 +269,7 @@ class Launch:
         )
         self.args["grad_scale"] = 0 if scale is None else scale.data_ptr()
         self.args["found_inf"] = 0 if inf is None else inf.data_ptr()
-        self.launch()
+        self.start()
         for i, k, copy in self.staged:
             name = self.kernel.body.arrays[k]
             if name in self.kernel.body.writes:
@@ -310,7 +323,7 @@ class Plan:
         self.whole = self.order == list(range(len(params)))
         self.pointers = list(map(POINTER, params))
         self.grads = list(map(POINTER, map(GRAD, self.params)))
-        self.state = [dict(entry) for entry in state.values()]
+        self.entries = [dict(entry) for entry in state.values()]
         held = [m.state[n] for m in members for n in ("step", *m.names.values()) if n in m.state]
         stripes = (held[k::STRIPES] for k in range(STRIPES))
         self.stripes = [(stripe, list(map(POINTER, stripe))) for stripe in stripes]
@@ -326,7 +339,7 @@ class Plan:
         """Whether it still describes what is there; gradients that moved are taken over."""
         if self.once or shapes != self.shapes or list(map(POINTER, params)) != self.pointers:
             return False
-        if not _same_objects(self.state, list(state.values())):
+        if not _same_objects(self.entries, list(state.values())):
             return False
         self.turn = (self.turn + 1) % STRIPES
         held, where = self.stripes[self.turn]
