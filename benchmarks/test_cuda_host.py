@@ -7,6 +7,7 @@ compared with its foreach path.
 from __future__ import annotations
 
 import gc
+import itertools
 import statistics
 import time
 
@@ -119,5 +120,31 @@ def test_step_of_a_few_small_tensors(benchmark, keep, name, count):
         f"{name} float32 {count} x 4 elements: host build {one * 1e6:.0f} us, "
         f"torch {path} {other * 1e6:.0f} us, {ratio:.2f} times torch's",
         algorithm=name, dtype="float32", shapes=f"{count} x 4", path=path,
+        seconds=one, rival_seconds=other, ratio=ratio,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_step_with_another_gradient_missing_each_time(benchmark, keep, count):
+    """The worst case of a plan that is kept: it never holds."""
+    benchmark.group = "another gradient missing in each step"
+    ours, torchs = pair("AdamW", torch.float32, count, 4)
+    params = ours.param_groups[0]["params"]
+    turn = itertools.cycle(params)
+
+    def step(optimizer):
+        p = next(turn)
+        grad, p.grad = p.grad, None
+        optimizer.step()
+        p.grad = grad
+
+    one, other, ratio = turn_by_turn(lambda: step(ours), lambda: step(torchs), 15, block=10)
+    benchmark.pedantic(lambda: step(ours), rounds=20)
+    benchmark.extra_info["times torch"] = ratio
+    keep(
+        f"AdamW float32 {count} x 4 elements, another gradient missing in each step: "
+        f"host build {one * 1e6:.0f} us, torch fused {other * 1e6:.0f} us, "
+        f"{ratio:.2f} times torch's",
+        algorithm="AdamW", dtype="float32", shapes=f"{count} x 4, one missing", path="fused",
         seconds=one, rival_seconds=other, ratio=ratio,
     )  # fmt: skip

@@ -86,3 +86,29 @@ def test_the_readme_shows_the_libraries_as_they_were_judged() -> None:
     # every numeric finding was confirmed in ball arithmetic
     findings = [f for r in record["results"] for f in r["findings"] if f["kind"] == "numeric"]
     assert findings and all(f["confirmed"] for f in findings)
+
+
+def test_the_readmes_figures_are_the_published_ones() -> None:
+    published = DOCS.parent / "reports/published"
+    readme = " ".join((DOCS.parent / "README.md").read_text("utf-8").split())
+    programs = json.loads((published / "mutants.json").read_text("utf-8"))["programs"]
+    killed, alike, survived = (
+        sum(p[k] for p in programs) for k in ("killed", "equivalent", "survived")
+    )
+    assert survived == 0
+    assert f"of {killed + alike:,} it killed {killed:,}" in readme
+    assert f"the other {alike:,} have no effect, and none survived" in readme
+
+    bugs = json.loads((published / "bugs.json").read_text("utf-8"))["cases"]
+    bugs = [c for c in bugs if c["kind"] == "bug"]
+    flagged = sum(c["optconform"]["flagged"] for c in bugs)
+    rival = sum(c["assert_close"] == "caught" for c in bugs)
+    assert f"Of {len(bugs)}, `optconform check` flags {flagged} at default settings" in readme
+    assert f"under `assert_close` show {rival} " in readme
+
+    dialects = json.loads((published / "dialects.json").read_text("utf-8"))["rows"]
+    assert f"Of {len(dialects)} small optimizers" in readme
+    assert {d["answer"] for d in dialects} <= {"named", "another name"}
+
+    total = (published / "soundness.txt").read_text("utf-8").rpartition("\n\n")[2].split()[0]
+    assert f"In {total} element-checks there was no alarm" in readme
