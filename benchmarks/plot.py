@@ -21,7 +21,7 @@ def draw(found: dict[str, object]) -> Figure:
     on_device = any("share_of_copy" in r for r in rows)
     panels = list(dict.fromkeys((r["shapes"], r["dtype"]) for r in rows))
     algorithms = list(dict.fromkeys(r["algorithm"] for r in rows))
-    columns = min(len(panels), 3)
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(3.4 * columns + 0.8, 2.7 * lines + 0.6), layout="constrained")
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
