@@ -441,6 +441,25 @@ def test_autograd_sees_the_change() -> None:
         loss.backward()
 
 
+@pytest.mark.parametrize("capturable", [False, True])
+def test_a_step_leaves_no_graph(capturable: bool) -> None:
+    """Gradients are on and have graphs of their own; one tensor is read in place, one is not."""
+    rate = torch.tensor(0.1, dtype=torch.float64, requires_grad=True) if capturable else 0.1
+    p = [torch.ones(4, 3).requires_grad_(), torch.ones(3, 8)[:, ::2].detach().requires_grad_()]
+    optimizer = make("AdamW", p, lr=rate, capturable=capturable)
+    for _ in range(3):
+        loss = (p[0] @ p[1]).square().sum()
+        p[0].grad, other = torch.autograd.grad(loss, p, create_graph=True)
+        p[1].grad = other.t().contiguous().t()
+        optimizer.step()
+    assert all(x.requires_grad and x.grad_fn is None for x in p)
+    assert not any(x.requires_grad for s in optimizer.state.values() for x in s.values())
+    assert not any(t == 1.0 for x in p for t in x.flatten())
+    (launch,) = optimizer._plan.launches
+    inner = [copy for *_, copy in launch.staged] + ([launch.table] if capturable else [])
+    assert len(inner) > capturable and not any(x.requires_grad for x in inner)
+
+
 def test_a_sparse_gradient_is_refused_whole() -> None:
     p, q = tensors(torch.float32, (4,), (4,))
     optimizer = make("SGD", [p, q])

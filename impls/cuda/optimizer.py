@@ -122,9 +122,9 @@ class Generated(Optimizer):
     def _all(self) -> list[Tensor]:
         return list(itertools.chain.from_iterable(map(PARAMS, self.param_groups)))
 
-    # The step.
+    # The step.  What calls torch's operations turns gradients off itself: a step of a small tensor
+    # takes little longer than that.
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; those whose ``grad`` is None are left.
 
@@ -192,6 +192,7 @@ class Generated(Optimizer):
                     f"{p.dtype} is of {g.dtype}"
                 )
 
+    @torch.no_grad()
     def _planned(
         self,
         params: Sequence[Tensor],

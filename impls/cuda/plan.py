@@ -250,10 +250,8 @@ class Launch:
         found_inf: Tensor | None,
     ) -> None:
         """One step.  ``hypers`` of every group, ``rates`` their lr as the user gave it."""
-        for i, k, copy in self.staged:
-            name = self.kernel.body.arrays[k]
-            if name in self.kernel.body.reads:
-                copy.copy_(_real(self.members[i].array(name)))
+        if self.staged:
+            self._gather()
         if self.key.capturable:
             self._rows_on_device(hypers, rates, found_inf)
         else:
@@ -270,11 +268,23 @@ class Launch:
         self.args["grad_scale"] = 0 if scale is None else scale.data_ptr()
         self.args["found_inf"] = 0 if inf is None else inf.data_ptr()
         self.start()
+        if self.staged:
+            self._scatter()
+
+    @torch.no_grad()
+    def _gather(self) -> None:
+        for i, k, copy in self.staged:
+            name = self.kernel.body.arrays[k]
+            if name in self.kernel.body.reads:
+                copy.copy_(_real(self.members[i].array(name)))
+
+    def _scatter(self) -> None:
         for i, k, copy in self.staged:
             name = self.kernel.body.arrays[k]
             if name in self.kernel.body.writes:
                 _real(self.members[i].array(name)).copy_(copy)
 
+    @torch.no_grad()
     def _rows_on_device(
         self,
         hypers: Sequence[Mapping[str, float]],
