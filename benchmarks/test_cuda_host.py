@@ -68,19 +68,26 @@ def turn_by_turn(one, other, rounds, block=1):
     return first, second, statistics.median(a / b for a, b in times)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("dtype", "count", "size"),
+    [("float32", 1, 10**7), ("bfloat16", 1, 10**7), ("float32", 1, 4), ("float32", 10, 4)],
+)
 @pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW"])
-def test_step_of_ten_million_elements(benchmark, keep, name, dtype):
-    benchmark.group = f"host build, {dtype}"
-    ours, torchs = pair(name, dtype, 1, 10_000_000)
-    one, other, ratio = turn_by_turn(ours.step, torchs.step, 15)
+def test_step(benchmark, keep, name, dtype, count, size):
+    """What a large step costs, and one however small it is."""
+    large = size == 10**7
+    shapes = f"{count} x {'1e7' if large else size}"
+    benchmark.group = f"host build, {shapes}, {dtype}"
+    ours, torchs = pair(name, getattr(torch, dtype), count, size)
+    rounds, block, unit, scale = (15, 1, "ms", 1e3) if large else (30, 20, "us", 1e6)
+    one, other, ratio = turn_by_turn(ours.step, torchs.step, rounds, block)
     benchmark.pedantic(ours.step, rounds=5)
     benchmark.extra_info["times torch"] = ratio
     path = "fused" if name in FUSED else "foreach"
     keep(
-        f"{name} {str(dtype)[6:]} 1e7 elements: host build {one * 1e3:.1f} ms, "
-        f"torch {path} {other * 1e3:.1f} ms, {ratio:.2f} times torch's",
-        algorithm=name, dtype=str(dtype)[6:], shapes="1 x 1e7", path=path,
+        f"{name} {dtype} {shapes} elements: host build {one * scale:.1f} {unit}, "
+        f"torch {path} {other * scale:.1f} {unit}, {ratio:.2f} times torch's",
+        algorithm=name, dtype=dtype, shapes=shapes, path=path,
         seconds=one, rival_seconds=other, ratio=ratio,
     )  # fmt: skip
 
@@ -102,24 +109,6 @@ def test_host_time_for_a_thousand_tensors(benchmark, keep, name):
         f"{name} 1000 tensors: planning {one * 1e3:.2f} us for each, "
         f"torch's whole step {other * 1e3:.2f} us, {ratio:.2f} times torch's",
         algorithm=name, dtype="float32", shapes="1000 x 4", path="planning",
-        seconds=one, rival_seconds=other, ratio=ratio,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("count", [1, 10])
-@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW"])
-def test_step_of_a_few_small_tensors(benchmark, keep, name, count):
-    """What a step costs however small it is."""
-    benchmark.group = "a few tensors of four elements"
-    ours, torchs = pair(name, torch.float32, count, 4)
-    one, other, ratio = turn_by_turn(ours.step, torchs.step, 30, block=20)
-    benchmark.pedantic(ours.step, rounds=50)
-    benchmark.extra_info["times torch"] = ratio
-    path = "fused" if name in FUSED else "foreach"
-    keep(
-        f"{name} float32 {count} x 4 elements: host build {one * 1e6:.0f} us, "
-        f"torch {path} {other * 1e6:.0f} us, {ratio:.2f} times torch's",
-        algorithm=name, dtype="float32", shapes=f"{count} x 4", path=path,
         seconds=one, rival_seconds=other, ratio=ratio,
     )  # fmt: skip
 

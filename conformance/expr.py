@@ -11,7 +11,7 @@ parameter ``p``, the gradient ``grad`` or a state tensor is a *tensor*.
 import ast
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -359,3 +359,17 @@ def build(
         m, x, beta = (go(a) for a in tree.args)
         return ema(m, x, beta)
     return (go(tree),)
+
+
+def reachable(graph: Graph, roots: Iterable[Index]) -> list[Index]:
+    """Every node below ``roots``, children first."""
+    seen: dict[Index, None] = {}
+    stack = [(i, False) for i in roots]
+    while stack:
+        i, done = stack.pop()
+        if done:
+            seen[i] = None
+        elif i not in seen:
+            stack.append((i, True))
+            stack += [(j, False) for j in children(graph.nodes[i]) if j not in seen]
+    return list(seen)

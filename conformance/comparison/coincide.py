@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 
 from .. import expr
 from ..equivalence import Case, Forms, Unwieldy, cases
-from ..expr import Graph, Hyper, Index, Input, Product
+from ..expr import Graph, Hyper, Index, Input, Product, reachable
 from ..interpreter import Machine, machine, rebuilt
-from ..oracle.structure import reachable
 from ..spec import Value
 from .pair import Pair
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..expr import Graph, Index, Input, Let, Product, Root, Sum, children
+from ..expr import Graph, Index, Input, Let, Product, Root, Sum, children, reachable
 from .scalars import Scalars
 
 Scaled = frozenset[tuple[float, Index]]
@@ -22,20 +22,6 @@ def frontier(graph: Graph, outputs: tuple[Index, ...]) -> tuple[Index, ...]:
         if not graph.scalar[i]:
             found.update((j, None) for j in children(graph.nodes[i]) if graph.scalar[j])
     return tuple(found)
-
-
-def reachable(graph: Graph, roots: Iterable[Index]) -> list[Index]:
-    """Every node below ``roots``, children first."""
-    seen: dict[Index, None] = {}
-    stack = [(i, False) for i in roots]
-    while stack:
-        i, done = stack.pop()
-        if done:
-            seen[i] = None
-        elif i not in seen:
-            stack.append((i, True))
-            stack += [(j, False) for j in children(graph.nodes[i]) if j not in seen]
-    return list(seen)
 
 
 def complements(graph: Graph) -> Mapping[Index, Index]:

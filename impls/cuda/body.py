@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optconform import expr
@@ -153,7 +153,7 @@ class _Lowering:
         self.slots: dict[Index, Operand] = {}
         self.terms: dict[Index, _Term] = {}
         self.uses = Counter(outputs.values())
-        for i in _reachable(graph, outputs.values()):
+        for i in expr.reachable(graph, outputs.values()):
             self.uses.update(expr.children(graph.nodes[i]))
 
     def body(self, outputs: Mapping[str, Index]) -> Body:
@@ -286,14 +286,3 @@ class _Lowering:
             return self.op("sub" if minus else "add", total, factors[0])
         x = self.chain(factors[:-1])
         return self.op("fma", self.op("neg", x) if minus else x, factors[-1], total)
-
-
-def _reachable(graph: Graph, roots: Iterable[Index]) -> list[Index]:
-    seen: dict[Index, None] = {}
-    stack = list(roots)
-    while stack:
-        i = stack.pop()
-        if i not in seen:
-            seen[i] = None
-            stack += expr.children(graph.nodes[i])
-    return list(seen)

@@ -85,7 +85,7 @@ class Constants:
 
 def constants(graph: Graph, nodes: Sequence[Index]) -> Constants:
     """The straight line that computes scalar nodes of a graph."""
-    order = _in_order(graph, nodes)
+    order = expr.reachable(graph, nodes)
     names = sorted({"t", *(n.name for i in order if isinstance(n := graph.nodes[i], Hyper))})
     needed = dict.fromkeys(x for i in order if (x := _number(graph.nodes[i])) is not None)
     numbers = {x: len(names) + k for k, x in enumerate(needed)}
@@ -137,19 +137,3 @@ def _number(node: expr.Node) -> float | None:
         case Product(((exponent, _), *_)) if exponent < 0:
             return 1.0
     return None
-
-
-def _in_order(graph: Graph, roots: Sequence[Index]) -> list[Index]:
-    """The nodes that these need, each after its children."""
-    seen: dict[Index, None] = {}
-
-    def go(i: Index) -> None:
-        if i not in seen:
-            node = graph.nodes[i]
-            for j in node.forms[:1] if isinstance(node, Let) else expr.children(node):
-                go(j)
-            seen[i] = None
-
-    for i in roots:
-        go(i)
-    return list(seen)
