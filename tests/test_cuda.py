@@ -20,7 +20,7 @@ from optconform.impls.adapters.torch_optim import TorchLike
 from optconform.impls.cuda import evaluate, host
 from optconform.impls.cuda.body import lowered
 from optconform.impls.cuda.emit import CHUNK, Kernel
-from optconform.impls.cuda.plan import work_list
+from optconform.impls.cuda.launch import work_list
 from optconform.interpreter import Interpreted, Running, Step, machine
 from optconform.lockstep import failing, free_judge, judge
 from optconform.oracle.scalars import Profile
@@ -191,6 +191,34 @@ def test_a_parameter_elsewhere_is_refused() -> None:
     optimizer = make("AdamW", tensors())
     with pytest.raises(ValueError, match="built for cpu, and a parameter is on meta"):
         optimizer.add_param_group({"params": [torch.zeros(2, device="meta", requires_grad=True)]})
+    assert len(optimizer.param_groups) == 1
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor whose numbers are held by another, as a DTensor's."""
+
+    @staticmethod
+    def __new__(cls) -> Tensor:
+        made: Tensor = torch.Tensor._make_wrapper_subclass(cls, (3,), requires_grad=True)
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NotImplementedError(func)
+
+
+def test_what_has_no_memory_or_shares_it_is_refused() -> None:
+    p = tensors()
+    optimizer = make("AdamW", p[:1])
+    with pytest.raises(
+        TypeError, match="steps tensors in memory, and Elsewhere has none of its own"
+    ):
+        optimizer.add_param_group({"params": [Elsewhere()]})
+    with (
+        pytest.warns(UserWarning, match="duplicate parameters"),
+        pytest.raises(ValueError, match="AdamW was given a parameter twice in one group"),
+    ):
+        optimizer.add_param_group({"params": [p[1], p[2], p[1]]})
     assert len(optimizer.param_groups) == 1
 
 
@@ -374,6 +402,11 @@ def other_layout(optimizer: Any, p: list[Tensor]) -> None:
     p[1].data = p[1].data.t().contiguous().t()
 
 
+def turned(optimizer: Any, p: list[Tensor]) -> None:
+    """The same memory, in another order."""
+    p[3].data = p[3].data.t()
+
+
 def state_emptied(optimizer: Any, p: list[Tensor]) -> None:
     optimizer.state.clear()
 
@@ -389,13 +422,13 @@ def reloaded(optimizer: Any, p: list[Tensor]) -> None:
 @pytest.mark.parametrize(
     "change",
     [moved_state, replaced_state, step_set, step_replaced, replaced_by_its_equal, moved_parameter,
-     other_layout, state_emptied, one_state_emptied, reloaded],
+     other_layout, turned, state_emptied, one_state_emptied, reloaded],
 )  # fmt: skip
 def test_what_changes_between_steps_is_seen(change: Callable[[Any, list[Tensor]], None]) -> None:
     """The same change made to an optimizer that has a plan, and to one that has none."""
     ends = []
     for fresh in (False, True):
-        p = tensors()
+        p = tensors(torch.float32, (3,), (2, 5), (1030,), (4, 4))
         optimizer = make("AdamW", p, lr=0.1)
         train(optimizer, p, 1, 2)
         change(optimizer, p)
@@ -407,16 +440,50 @@ def test_what_changes_between_steps_is_seen(change: Callable[[Any, list[Tensor]]
 
 
 def test_a_plan_is_kept() -> None:
-    """Neither new gradients nor other options make a new one."""
+    """Neither new gradients nor missing ones nor other options make a new one."""
     p = tensors()
     optimizer = make("AdamW", p)
     train(optimizer, p, 1, 1)
     plan = optimizer._plan
-    for t in range(2, 6):
+    for t in range(2, 8):
         optimizer.zero_grad(set_to_none=True)
         optimizer.param_groups[0]["lr"] = 0.1 / t
-        train(optimizer, p, t, t)
+        train(optimizer, p[t % 3 :], t, t)
     assert optimizer._plan is plan
+    versions = [x._version for x in p]
+    p[1].grad = None
+    optimizer.step()
+    assert [x._version - v for x, v in zip(p, versions, strict=True)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_who_rests_is_left_as_it_is(capturable: bool, stochastic: bool) -> None:
+    """Forty tensors of which another part moves in each step, so that soon each has a number of
+    steps of its own, more of them than are passed by value; against each alone."""
+    options = {"capturable": capturable, "stochastic_rounding": stochastic, "lr": 0.1}
+    shapes = [(k,) for k in range(1, 41)]
+    p = tensors(torch.bfloat16, *shapes)
+    q = [x.detach().clone().requires_grad_() for x in p]
+    for x in p:
+        x.grad = torch.ones_like(x)
+    optimizer = make("Adam", [{"params": p[:11]}, {"params": p[11:], "lr": 0.3}], **options)
+    alone = make("Adam", [{"params": q[:11]}, {"params": q[11:], "lr": 0.3}], **options)
+    made = torch.Generator().manual_seed(5)
+    for t in range(1, 90):
+        for k, (x, y) in enumerate(zip(p, q, strict=True)):
+            moves = t in (1, 89) or (2 * k < t < 88 and (t + k) % 5)
+            x.grad = torch.randn(x.shape, generator=made).bfloat16() if moves else None
+            y.grad = None if x.grad is None else x.grad.clone()
+        optimizer.step()
+        alone._plan = None
+        alone.step()
+        assert same(p, q), t
+        if t == 88:
+            assert all(x.grad is None for x in p)
+    counts = [float(optimizer.state[x]["step"]) for x in p]
+    assert counts == [float(alone.state[x]["step"]) for x in q]
+    assert len(set(counts)) > optimizer._plan.launches[0].kernel.few
 
 
 def test_what_a_user_keeps_in_the_state_need_not_compare() -> None:
@@ -488,6 +555,31 @@ def test_a_gradient_of_another_dtype_is_refused_whole() -> None:
 
 
 # ---- mixed precision and graphs --------------------------------------------------------------
+
+
+def test_a_gradient_of_another_dtype_in_the_same_memory_is_refused() -> None:
+    p = torch.ones(4, dtype=torch.bfloat16, requires_grad=True)
+    p.grad_dtype = None
+    memory = torch.zeros(16, dtype=torch.uint8)
+    optimizer = make("SGD", [p])
+    p.grad = memory[:8].view(torch.bfloat16)
+    optimizer.step()
+    p.grad = memory.view(torch.float32)
+    with pytest.raises(TypeError, match=r"of torch\.bfloat16 is of torch\.float32"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+def test_an_infinity_on_two_devices_skips_one_step(capturable: bool) -> None:
+    """torch adds up what each device found."""
+    p = tensors()
+    optimizer = make("AdamW", p, capturable=capturable)
+    train(optimizer, p, 1, 1)
+    before = [x.detach().clone() for x in p]
+    optimizer.grad_scale, optimizer.found_inf = torch.ones(()), torch.tensor(2.0)
+    train(optimizer, p, 2, 2)
+    assert same(p, before)
+    assert {float(s["step"]) for s in optimizer.state.values()} == {1.0}
 
 
 @pytest.mark.parametrize("capturable", [False, True])
@@ -586,7 +678,7 @@ def test_elements_beyond_two_to_the_31() -> None:
         args["few"][0]["k"][0] = body.constants.values(
             {**load("sgd").defaults, "lr": 0.5, "t": 1.0}
         )
-        host.program(kernel).launch(args)()
+        host.program(kernel).launch(args)(())
         half = torch.tensor([0.5], dtype=torch.bfloat16).view(torch.uint8).numpy().tobytes()
         assert p[2 * n - 6 :] == half * 3
         assert p[2 * n - 8 : 2 * n - 6] == b"\0\0"

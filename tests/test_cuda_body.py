@@ -159,7 +159,7 @@ def ran(
     few = args["few"][0, 0]
     few["k"][: len(kernel.body.constants)] = kernel.body.constants.values(hypers)
     few["t"] = hypers["t"]
-    host.program(kernel).launch(args)()
+    host.program(kernel).launch(args)(())
 
 
 def test_constants_of_the_device_are_those_of_python() -> None:

@@ -18,7 +18,7 @@ from optconform.expr import holds
 from optconform.impls.cuda import emit, host, nvrtc
 from optconform.impls.cuda.body import conditions, lowered, zeros
 from optconform.impls.cuda.emit import BYTES, Kernel
-from optconform.impls.cuda.plan import work_list
+from optconform.impls.cuda.launch import work_list
 from optconform.spec_file import load
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
@@ -190,7 +190,7 @@ def test_threads_do_what_the_host_does(name: str, tmp_path: Path) -> None:
             k = body.constants.values({**hypers, "lr": 0.1 * (r + 1)})
             args["few"][0]["k"][r, : len(k)], args["few"][0]["t"][r] = k, 3
         if run == "host":
-            host.program(kernel).launch(args)()
+            host.program(kernel).launch(args)(())
         else:
             on_the_host(emit.cuda(kernel), tmp_path).grid(ctypes.c_void_p(args.ctypes.data), 2)
         results.append(made)

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import sys
 import types
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ extern "C" void launch_rows(int blocks, int threads, const double** h, Row** out
   for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
     for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++) rows(*h, *out, *n);
 }
+extern "C" void launch_fill(int blocks, int threads, u32** to, int* n, const Block* from) {
+  blockIdx.x = 0;
+  blockDim.x = threads;
+  for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++) fill(*to, *n, *from);
+}
 """
 
 
@@ -49,6 +55,13 @@ class Driver(types.ModuleType):
     """As much of cuda.bindings.driver as is called."""
 
     launches: list[tuple[str, int]]
+
+    def cuCtxGetCurrent(self) -> tuple[Status, Any]:
+        return Status(0), "context"
+
+    def cuCtxSetCurrent(self, context: Any) -> tuple[Status]:
+        assert context == "context"
+        return (Status(0),)
 
     def cuModuleLoadData(self, image: bytes) -> tuple[Status, Any]:
         return Status(0), ctypes.CDLL(image.decode())
@@ -113,6 +126,8 @@ def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Driver:
         "is_current_stream_capturing": lambda: False,
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(Tensor, "pin_memory", Tensor.clone)
+    monkeypatch.setattr(optimizer.Build, "gpu", True)
     device.program.cache_clear()
     # the parameters are on the CPU and the class was told so; its programs are the device's
     monkeypatch.setattr(optimizer, "built", lambda kernel, device: programs(kernel, device))
@@ -163,6 +178,11 @@ def test_the_device_runtime_gives_the_bits_of_the_host(
     assert all(torch.equal(a, b) for a, b in zip(p, q, strict=True))
 
 
+def table(optimizer: Any, name: str = "entries") -> Tensor:
+    """What the first launch reads."""
+    return optimizer._plan.launches[0].placed[name]
+
+
 def test_a_graph_is_not_captured_over_a_changed_plan(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,9 +191,81 @@ def test_a_graph_is_not_captured_over_a_changed_plan(
     train(ours, p, 1, 1)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     ours.step()  # the same tensors
-    p[0].grad = None
+    ours.state[p[0]]["exp_avg"] = ours.state[p[0]]["exp_avg"].clone()
     with pytest.raises(RuntimeError, match="a CUDA graph is being captured"):
         ours.step()
+
+
+def test_a_capture_takes_gradients_that_moved_and_keeps_what_it_reads(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backward pass of a captured iteration puts its gradients elsewhere.  Tables go into the
+    graph with its launches, and stay as they are when later steps have others."""
+    p, q = tensors(), tensors()
+    ours, eager = (cuda.AdamW(x, device="cpu", capturable=True) for x in (p, q))
+    for o, params in ((ours, p), (eager, q)):
+        train(o, params, 1, 1)
+    count = ours.state[p[1]]["step"]
+    with monkeypatch.context() as capture:
+        capture.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        capture.setattr(Tensor, "pin_memory", None)  # no copy that waits, or that is not repeated
+        train(ours, p, 2, 2)
+    assert [label for label, _ in driver.launches].count("fill") == 2  # one for each dtype
+    held = weakref.ref(table(ours))
+    bits = table(ours).clone()
+    train(ours, p, 3, 3)
+    assert held() is not None and torch.equal(held(), bits) and held() is not table(ours)
+    ours._plan = None
+    train(ours, p, 4, 4)
+    assert held() is not None and torch.equal(held(), bits)
+    assert ours.state[p[1]]["step"]._base is count._base and float(count) == 4.0
+    train(eager, q, 2, 4)
+    assert all(torch.equal(a, b) for a, b in zip(p, q, strict=True))
+
+
+def test_a_step_that_cannot_be_repeated_is_not_captured(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number would be that of the first; SGD has none."""
+    p, q = tensors(), tensors()
+    counted, plain = cuda.Adagrad(p, device="cpu"), cuda.SGD(q, device="cpu", momentum=0.9)
+    for o, params in ((counted, p), (plain, q)):
+        train(o, params, 1, 2)
+    before = [x.detach().clone() for x in p]
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    train(plain, q, 3, 3)
+    with pytest.raises(RuntimeError, match="would repeat this step of Adagrad with its number"):
+        train(counted, p, 3, 3)
+    assert all(torch.equal(a, b) for a, b in zip(p, before, strict=True))
+    assert {float(s["step"]) for s in counted.state.values()} == {2.0}
+
+
+def test_memory_that_another_stream_reads_is_not_given_away(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Tensor, Any]] = []
+    monkeypatch.setattr(Tensor, "record_stream", lambda x, stream: told.append((x, stream)))
+    p = tensors()[:2]
+    ours = cuda.AdamW(p, device="cpu")
+    train(ours, p, 1, 2)
+    assert not told
+    other = types.SimpleNamespace(cuda_stream=7)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda *d: other)
+    train(ours, p, 3, 3)
+    assert {id(x) for x, _ in told} == {id(table(ours, n)) for n in ("work", "entries")}
+    assert all(stream is other for _, stream in told)
+
+
+def test_one_transposed_tensor_does_not_place_everything_anew(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = [*tensors()[:2], torch.randn(4, 3).t().requires_grad_()]
+    ours = cuda.AdamW(p, device="cpu")
+    train(ours, p, 1, 1)
+    first = table(ours)
+    for _ in range(2):
+        ours.step()
+    assert table(ours) is first
 
 
 def test_an_error_of_the_driver_is_told(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,13 @@ evaluated is settled in :mod:`.body`, and every rounding is pinned, so that the 
 numpy give the same bits.
 """
 
+import torch
+
+if torch.__version__ < "2.7":  # AdamW is no Adam there
+    raise ImportError(
+        f"the generated optimizers need torch 2.7 or later, and this is {torch.__version__}"
+    )
+
 from optconform.impls.cuda.classes import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]

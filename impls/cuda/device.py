@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,11 @@ class DeviceProgram:
         path = cached(key, ".cubin", lambda: nvrtc.compiled(source, architecture).cubin)
         with torch.cuda.device(device):
             torch.cuda.current_stream().synchronize()  # the context exists
+            self.context = self._call("cuCtxGetCurrent")
             module = self._call("cuModuleLoadData", path.read_bytes())
             self.functions = {
                 name: self._call("cuModuleGetFunction", module, name.encode())
-                for name in ("step", "rows")
+                for name in ("step", "rows", "fill")
             }
             blocks = self._call(
                 "cuOccupancyMaxActiveBlocksPerMultiprocessor", self.functions["step"], THREADS, 0
@@ -43,17 +44,31 @@ class DeviceProgram:
         properties = torch.cuda.get_device_properties(device)
         self.most_blocks = max(1, blocks) * properties.multi_processor_count
 
-    def place(self, array: NDArray[Any]) -> tuple[int, object]:
-        """A copy of an array on the device.
+    def place(self, array: NDArray[Any]) -> tuple[int, Tensor]:
+        """A copy of an array on the device."""
+        there = torch.empty(array.nbytes, dtype=torch.uint8, device=self.device)
+        self.fill(there, array)
+        return there.data_ptr(), there
 
-        Raises:
-            RuntimeError: a CUDA graph is being captured.
+    def fill(self, tensor: Tensor, array: NDArray[Any]) -> None:
+        """Copy an array, of as many bytes, into a tensor on the device; the host goes on meanwhile.
+
+        A CUDA graph that is being captured takes the bytes with it, in the arguments of launches.
         """
-        refuse_capture()
-        copy = torch.from_numpy(array.reshape(-1).view(np.uint8).copy()).to(self.device)
-        return copy.data_ptr(), copy
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        if not torch.cuda.is_current_stream_capturing():
+            pinned = torch.from_numpy(data).pin_memory()
+            tensor.view(-1).view(torch.uint8).copy_(pinned, non_blocking=True)
+            return
+        for start in range(0, len(data), 4 * emit.WORDS):
+            block = np.zeros(1, [("to", "u8"), ("n", "u8"), ("words", "u4", emit.WORDS)])
+            part = data[start : start + 4 * emit.WORDS].view(np.uint32)
+            block["to"], block["n"] = tensor.data_ptr() + start, len(part)
+            block["words"][0, : len(part)] = part
+            at = block.ctypes.data
+            self._launcher("fill", 1, block, at, at + 8, at + 16)(())
 
-    def launch(self, args: NDArray[np.void]) -> Callable[[], None]:
+    def launch(self, args: NDArray[np.void]) -> Callable[[Collection[Tensor]], None]:
         """What runs the work list of ``Args``, with the rest of them as it is then: a persistent
         grid, a chunk for each warp in turn."""
         blocks = min(self.most_blocks, -(-int(args["n_work"][0]) // (THREADS // 32)))
@@ -63,23 +78,33 @@ class DeviceProgram:
         """The constants of each row of ``hypers``, on the device."""
         values = np.array([hypers.data_ptr(), out.data_ptr(), len(hypers)], np.uint64)
         at = values.ctypes.data
-        self._launcher("rows", -(-len(hypers) // THREADS), values, at, at + 8, at + 16)()
+        self._launcher("rows", -(-len(hypers) // THREADS), values, at, at + 8, at + 16)(())
 
     def _launcher(
         self, name: str, blocks: int, owner: NDArray[Any], *arguments: int
-    ) -> Callable[[], None]:
+    ) -> Callable[[Collection[Tensor]], None]:
         """What launches a function on torch's current stream.  ``arguments`` point into ``owner``,
         which lives as long."""
         pointers = np.array(arguments, np.uint64)
         function, at = self.functions[name], pointers.ctypes.data
+        streams: set[int] = set()
 
-        def run(kept: Sequence[NDArray[Any]] = (owner, pointers)) -> None:
-            if blocks:
-                with torch.cuda.device(self.device):
-                    stream = torch.cuda.current_stream().cuda_stream
-                    self._call(
-                        "cuLaunchKernel", function, blocks, 1, 1, THREADS, 1, 1, 0, stream, at, 0
-                    )
+        def run(
+            placed: Collection[Tensor], kept: Sequence[NDArray[Any]] = (owner, pointers)
+        ) -> None:
+            if not blocks:
+                return
+            with torch.cuda.device(self.device):
+                stream = torch.cuda.current_stream()
+                streams.add(stream.cuda_stream)
+                if len(streams) > 1:  # memory goes back to the stream that it was taken on
+                    for x in placed:
+                        x.record_stream(stream)
+                self._call("cuCtxSetCurrent", self.context)  # a new thread has none
+                self._call(
+                    "cuLaunchKernel", function, blocks, 1, 1, THREADS, 1, 1, 0,
+                    stream.cuda_stream, at, 0,
+                )  # fmt: skip
 
         return run
 
@@ -91,11 +116,12 @@ class DeviceProgram:
 
 
 def refuse_capture() -> None:
-    """Raise RuntimeError where a CUDA graph is being captured: a copy would not be repeated."""
+    """Raise RuntimeError where a CUDA graph is being captured, which would start the state anew in
+    each replay."""
     if torch.cuda.is_current_stream_capturing():
         raise RuntimeError(
-            "the tensors of this step differ from those of the last one, and a CUDA graph is "
-            "being captured: take a step with the same tensors before the capture"
+            "parameters or state of this step are others than those of the last one, and a CUDA "
+            "graph is being captured: take a step with the same ones before the capture"
         )
 
 

@@ -21,6 +21,9 @@ CHUNK = 1024
 STORED = {"float32": "float", "float64": "double", "bfloat16": "b16", "float16": "f16"}
 BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
+WORDS = 960
+"""Of 32 bits, that one launch of ``fill`` writes: a kernel takes 4 KiB of arguments."""
+
 UNROLL = '_Pragma("unroll") '
 
 CALLS = {
@@ -87,10 +90,11 @@ class Kernel:
 
 
 def cuda(kernel: Kernel) -> str:
-    """The program for the device: ``step`` and, for constants made on the device, ``rows``."""
+    """The program for the device: ``step``, ``rows`` for constants made on the device, and ``fill``
+    for tables that a CUDA graph writes."""
     names = kernel.body.arrays
     lanes = kernel.lanes
-    deep = max(1, 8 // lanes)  # loads in flight: 32 bytes or more of every array
+    deep = max(1, 8 // lanes)  # 32 bytes or more of every array asked for at a time
     declared, loaded, stored, single, back = [], [], [], [], []
     for k, (name, fmt) in enumerate(zip(names, kernel.stored, strict=True)):
         c = STORED[fmt]
@@ -151,6 +155,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) step(const __grid_constant_
 extern "C" __global__ void rows(const double* h, Row* out, int n) {{
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < n) constants(h + (long long)i * {len(kernel.hypers)}, out[i]);
+}}
+
+struct Block {{ u32 word[{WORDS}]; }};
+extern "C" __global__ void fill(u32* to, int n, const __grid_constant__ Block from) {{
+  for (int i = threadIdx.x; i < n; i += blockDim.x) to[i] = from.word[i];
 }}
 """,
         ]

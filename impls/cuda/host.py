@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,18 @@ class HostProgram:
         """The address of an array; the program reads it where it is."""
         return array.ctypes.data, array
 
-    def launch(self, args: NDArray[np.void]) -> Callable[[], None]:
+    def fill(self, tensor: Tensor, array: NDArray[Any]) -> None:
+        """Give a tensor the values of an array."""
+        tensor.copy_(torch.from_numpy(array))
+
+    def launch(self, args: NDArray[np.void]) -> Callable[[Collection[Any]], None]:
         """What runs the work list of ``Args``, with the rest of them as it is then."""
         step, at = self._step, ctypes.c_void_p(args.ctypes.data)
 
-        def run(args: NDArray[np.void] = args) -> None:  # which must live as long
+        def run(
+            placed: Collection[Any],
+            args: NDArray[np.void] = args,  # which must live as long
+        ) -> None:
             step(at, torch.get_num_threads())
 
         return run

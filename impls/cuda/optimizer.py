@@ -18,7 +18,8 @@ from optconform import expr
 from optconform.impls.cuda import body, host
 from optconform.impls.cuda import device as device_program
 from optconform.impls.cuda.emit import Kernel
-from optconform.impls.cuda.plan import NAMES, Key, Launch, Member, Plan, Program
+from optconform.impls.cuda.launch import NAMES, Key, Launch, Member, Program
+from optconform.impls.cuda.plan import Plan
 from optconform.spec import Spec
 from optconform.spec_file import load
 
@@ -51,6 +52,10 @@ class Build:
         if isinstance(self.seed, bool) or not 0 <= self.seed < 2**64:
             raise ValueError(f"seed is an integer in [0, 2**64), not {self.seed!r}")
 
+    @property
+    def gpu(self) -> bool:
+        return not self.device.startswith("cpu")
+
 
 class Generated(Optimizer):
     """A class of torch.optim whose step runs kernels that were generated from its spec.
@@ -63,6 +68,8 @@ class Generated(Optimizer):
     _step_supports_amp_scaling = True
     _build: Build
     _plan: Plan | None = None
+    _captured: tuple[Plan, ...] = ()
+    """What CUDA graphs read, whose end nobody tells us."""
     grad_scale: Tensor | None
     found_inf: Tensor | None
 
@@ -82,20 +89,33 @@ class Generated(Optimizer):
         self._build = Build(device or "cuda", state_dtype, stochastic_rounding, seed)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters, as torch does; those that lie elsewhere than the kernels run are refused.
+        """Add parameters, as torch does; those that the kernels cannot step are refused.
 
         Raises:
-            ValueError: a parameter is on another kind of device. Nothing has been added then.
+            ValueError: a parameter is on another kind of device, or twice in the group. Nothing has
+                been added then.
+            TypeError: a parameter has no memory of its own, as a DTensor. Nor then.
         """
         super().add_param_group(param_group)
-        kind = torch.device(self._build.device).type
-        for p in self.param_groups[-1]["params"]:
-            if p.device.type != kind:
-                self.param_groups.pop()
-                raise ValueError(
-                    f"{type(self).__name__} was built for {kind}, and a parameter is on {p.device}"
-                )
+        params = self.param_groups[-1]["params"]
+        try:
+            self._refuse_parameters(params)
+        except (ValueError, TypeError):
+            self.param_groups.pop()
+            raise
         self._plan = None
+
+    def _refuse_parameters(self, params: Sequence[Tensor]) -> None:
+        own, kind = type(self).__name__, torch.device(self._build.device).type
+        if len(set(map(id, params))) < len(params):
+            raise ValueError(f"{own} was given a parameter twice in one group")
+        for p in params:
+            if p.device.type != kind:
+                raise ValueError(f"{own} was built for {kind}, and a parameter is on {p.device}")
+            if p.numel() and not p.data_ptr():
+                raise TypeError(
+                    f"{own} steps tensors in memory, and {type(p).__name__} has none of its own"
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_build": self._build}
@@ -155,11 +175,27 @@ class Generated(Optimizer):
         plan = self._plan
         if plan is None or not plan.holds(params, shapes, self.state):
             plan = self._plan = self._planned(params, hypers, shapes)
-        torch.autograd.graph.increment_version(plan.params)
+        if self._build.gpu and torch.cuda.is_current_stream_capturing():
+            self._capture(plan, shapes)
+        torch.autograd.graph.increment_version(plan.moving)
         rates = [g["lr"] for g in groups]
         for launch in plan.launches:
             launch.run(hypers, rates, grad_scale, found_inf)
         return loss
+
+    def _capture(self, plan: Plan, shapes: Sequence[Shape]) -> None:
+        """Let a CUDA graph have this step; what it reads lives on as it is."""
+        for spec, _, _, capturable in shapes:
+            # SGD counts for its random numbers alone
+            if not capturable and (spec != "sgd" or self._build.stochastic_rounding):
+                raise RuntimeError(
+                    f"a CUDA graph is being captured, and would repeat this step of "
+                    f"{type(self).__name__} with its number; capturable=True counts in the graph"
+                )
+        if plan not in self._captured:
+            self._captured += (plan,)
+        for launch in plan.launches:
+            launch.captured = True
 
     def _spec_of(self, group: Mapping[str, Any]) -> Spec:
         if self._spec in ("adam", "adamw"):
@@ -199,10 +235,12 @@ class Generated(Optimizer):
         hypers: Sequence[Mapping[str, float]],
         shapes: Sequence[Shape],
     ) -> Plan:
-        if self._build.device != "cpu":
+        if self._build.gpu:
             device_program.refuse_capture()
         self._refuse(params)
         together: dict[Key, list[Member]] = {}
+        before = self._plan
+        known = set(map(id, before.params if before and before.shapes == shapes else ()))
         once = False
         numbers = itertools.count()
         for index, (group, shape) in enumerate(zip(self.param_groups, shapes, strict=True)):
@@ -212,8 +250,10 @@ class Generated(Optimizer):
             starts = self._starts(shape, hypers[index])
             alike: dict[tuple[object, ...], list[Member]] = {}
             for p, number in zip(group["params"], numbers, strict=False):
-                if p.grad is None:
-                    continue
+                if p.grad is None and not (
+                    id(p) in known and starts.keys() <= self.state[p].keys()
+                ):
+                    continue  # what took part before rests
                 state, first = self._completed(p, starts)
                 some = alike.get((p.dtype, p.device, first))
                 if some is None:
@@ -232,8 +272,7 @@ class Generated(Optimizer):
                     )
                     some = together.setdefault(key, [])
                     alike[p.dtype, p.device, first] = some
-                count = int(state["step"]) if "step" in state else int(not first)
-                some.append(Member(p, number, index, state, names, count))
+                some.append(Member(p, number, index, state, names))
         launches = [
             Launch(key, members, functools.partial(built, device=key.device), self._build.seed)
             for key, members in together.items()

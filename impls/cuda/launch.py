@@ -1,0 +1,381 @@
+"""One launch: parameters that run the same program on one device, in a table that it reads."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from optconform.impls.cuda.body import lowered
+from optconform.impls.cuda.emit import CHUNK, Kernel
+
+POINTER = Tensor.data_ptr
+CONTIGUOUS = Tensor.is_contiguous
+COMPLEX = Tensor.is_complex
+NEGATED = Tensor.is_neg
+
+NAMES = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "float16",
+    torch.complex64: "float32",
+    torch.complex128: "float64",
+}
+
+
+class Program(Protocol):
+    """A kernel that was built for a kind of memory."""
+
+    def place(self, array: NDArray[Any]) -> tuple[int, Any]:
+        """Where the kernel can read ``array``, itself or a copy, and what keeps that alive."""
+
+    def fill(self, tensor: Tensor, array: NDArray[Any]) -> None:
+        """Give a tensor that a launch reads the values of an array."""
+
+    def launch(self, args: NDArray[np.void]) -> Callable[[Collection[Any]], None]:
+        """What runs the work list, with the rest of ``args`` as it is then; it is told of what
+        :meth:`place` made for it."""
+
+    def rows(self, hypers: Tensor, out: Tensor) -> None:
+        """The constants of every row, computed where the tensors are."""
+
+
+class Member(NamedTuple):
+    """A parameter, as the plan was told of it.
+
+    ``number`` counts all parameters of the optimizer, ``group`` its groups; ``names`` are those of
+    ``state`` by the body's names.
+    """
+
+    param: Tensor
+    number: int
+    group: int
+    state: dict[str, Any]
+    names: Mapping[str, str]
+
+    def array(self, name: str) -> Tensor | None:
+        """One of the body's arrays; None for a gradient that is not there."""
+        if name == "p":
+            return self.param.detach()
+        if name == "grad":
+            return self.param.grad
+        found: Tensor = self.state[self.names[name]]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What the members of one launch have in common."""
+
+    spec: str
+    truths: frozenset[str]
+    zero: frozenset[str]
+    param: str
+    state: str
+    stochastic: bool
+    capturable: bool
+    device: torch.device
+
+
+@functools.cache
+def kernel_of(key: Key) -> Kernel:
+    body = lowered(key.spec, key.truths, zero=key.zero)
+    chance = key.stochastic and "bfloat16" in (key.param, key.state)
+    return Kernel(body, key.param, key.state, chance)
+
+
+def work_list(sizes: NDArray[np.int64]) -> NDArray[np.int32]:
+    """(tensor, chunk) for every chunk of every tensor; shape (chunks, 2), int32."""
+    chunks = -(-sizes // CHUNK)
+    total = int(chunks.sum())
+    out = np.empty((total, 2), np.int32)
+    out[:, 0] = np.repeat(np.arange(len(sizes)), chunks)
+    out[:, 1] = np.arange(total) - np.repeat(np.cumsum(chunks) - chunks, chunks)
+    return out
+
+
+class Launch:
+    """One launch: members that run the same program on one device.
+
+    A member without a gradient rests: its entry has no elements and its counter stands still.
+    """
+
+    def __init__(
+        self, key: Key, members: Sequence[Member], build: Callable[[Kernel], Program], seed: int
+    ) -> None:
+        self.key, self.members, self.kernel = key, members, kernel_of(key)
+        self.program = build(self.kernel)
+        params = [m.param.detach() for m in members]
+        self.plain = all(map(CONTIGUOUS, params)) and not any(map(COMPLEX, params))
+        self.dtype = params[0].dtype
+        self.staged: list[tuple[int, int, Tensor]] = []  # member, array, its copy in flat order
+        entries = self.entries = np.zeros(len(members), self.kernel.entry)
+        self.sizes = np.array([x.numel() << x.is_complex() for x in params], np.int64)
+        for k, name in enumerate(self.kernel.body.arrays):
+            column = params if name == "p" else [m.array(name) for m in members]
+            if not self._in_order([x for x in column if x is not None]):
+                column = [x if x is None else self._flat(i, k, x) for i, x in enumerate(column)]
+            entries["array"][:, k] = [0 if x is None else POINTER(x) for x in column]
+        entries["number"] = [m.number for m in members]
+        copied = {i for i, k, _ in self.staged if k == 1}
+        # members whose gradient is read where it is
+        self.loose = [i for i in range(len(members)) if i not in copied]
+        self.groups = np.array([m.group for m in members])  # ascending
+        self.which = np.unique(self.groups).tolist()
+        self.steps = self._shared_steps()
+        self.seen = self.steps.numpy() if self.steps is not None and not self._on_device else None
+        self.left = b"" if self.seen is None else self.seen.tobytes()
+        self._prepare(seed)
+        self.live = np.array([m.param.grad is not None for m in members])
+        self._arrange()
+        self.start = self.program.launch(self.args)
+
+    @property
+    def _on_device(self) -> bool:
+        return self.key.device.type != "cpu" and self.key.capturable
+
+    @functools.cached_property
+    def strides(self) -> list[tuple[int, ...]]:
+        """In which every member's elements are taken."""
+        return [_flat_strides(m.param) for m in self.members]
+
+    def _in_order(self, arrays: Sequence[Tensor]) -> bool:
+        """Whether all lie as plain parameters do."""
+        return self.plain and all(map(CONTIGUOUS, arrays)) and not any(map(NEGATED, arrays))
+
+    def _flat(self, i: int, k: int, x: Tensor) -> Tensor:
+        """An array as it lies in memory, or a copy if that is not the order of the parameter's."""
+        real = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+        odd = x.is_conj() or x.is_neg()
+        if not odd and _same_layout(real.shape, real.stride(), self.strides[i]):
+            return real
+        copy = torch.empty_strided(real.shape, self.strides[i], dtype=real.dtype, device=x.device)
+        self.staged.append((i, k, copy))
+        return copy
+
+    def _shared_steps(self) -> Tensor | None:
+        """The step counters of all members as views of one tensor, so that one addition counts."""
+        if "step" not in self.members[0].state:
+            return None
+        device = self.key.device if self.key.capturable else torch.device("cpu")
+        now = [torch.as_tensor(m.state["step"]) for m in self.members]
+        if (base := _whole(now)) is not None and base.device == device:
+            return base  # of the plan before, with which a CUDA graph may go on counting
+        if len({(x.device, x.dtype, x.shape) for x in now}) > 1:
+            now = [x.to(device, torch.float32).reshape(()) for x in now]
+        steps = torch.stack(now).to(device, torch.float32).reshape(-1)
+        for m, x in zip(self.members, steps.unbind(), strict=True):
+            m.state["step"] = x
+        return steps
+
+    def _prepare(self, seed: int) -> None:
+        """What does not hang on which members move."""
+        args = self.args = np.zeros(1, self.kernel.args)
+        work = work_list(self.sizes)
+        args["seed"], args["n_work"] = seed, len(work)
+        self.placed: dict[str, Any] = {}
+        self.captured = False  # whether a CUDA graph reads all this
+        self.kept: list[object] = []  # what one did
+        self._place("work", work)
+        self.width = len(self.kernel.body.constants)
+        if self.key.capturable:
+            n, names = len(self.members), self.kernel.hypers
+            self.table = torch.zeros((n, len(names)), dtype=torch.float64, device=self.key.device)
+            self.told = np.full((len(self.which), len(names)), np.nan)
+            self.counting = torch.empty(n, device=self.key.device)  # 1 for a member that moves
+            size = n * self.kernel.row.itemsize
+            self.device_rows = torch.zeros(size, dtype=torch.uint8, device=self.key.device)
+            args["rows"] = self.device_rows.data_ptr()
+
+    def _place(self, name: str, array: NDArray[Any]) -> None:
+        self._keep(self.placed.get(name))
+        self.args[name], self.placed[name] = self.program.place(array)
+
+    def _keep(self, replaced: object) -> None:
+        if self.captured:
+            self.kept.append(replaced)
+
+    def _arrange(self) -> None:
+        """Settle who moves, and what of them shares its constants: a group and a step's number.
+
+        Where the counters are on the device every member has a row of its own.
+        """
+        self.all_live = bool(self.live.all())
+        self.entries["n"], self.entries["row"] = np.where(self.live, self.sizes, 0), 0
+        if self.key.capturable:
+            self.entries["row"] = np.arange(len(self.members))
+        else:
+            moving = np.flatnonzero(self.live)
+            counts = 0 if self.seen is None else self.seen[moving]
+            _, first, row = np.unique(
+                self.groups[moving] + 1j * counts, return_index=True, return_inverse=True
+            )
+            self.entries["row"][moving] = row
+            self.row_members = moving[first]
+            self.row_groups = self.groups[self.row_members].tolist()
+            few = len(self.row_groups) <= self.kernel.few
+            self.rows = np.zeros(len(self.row_groups), self.kernel.row)
+            if few:
+                self.rows = self.args["few"][0, : len(self.row_groups)]
+                self.args["rows"] = 0
+            self.placed_rows = None if few else b""
+        self._place_entries()
+        if self.key.capturable:
+            self._keep(self.counting)
+            self.counting = torch.empty_like(self.counting)
+            self.program.fill(self.counting, self.live.astype(np.float32))
+
+    def _place_entries(self) -> None:
+        pointers = self.entries["array"]
+        self.entries["aligned"] = (np.bitwise_or.reduce(pointers, axis=1) & 15) == 0
+        self._place("entries", self.entries)
+
+    def reads(self, grads: Sequence[Tensor | None]) -> bool:
+        """Whether gradients lie as their parameters do, or as those that are copied."""
+        there = [(i, grads[i]) for i in self.loose]
+        some = [(i, g) for i, g in there if g is not None]
+        if any(g.dtype is not self.dtype for _, g in some):
+            return False
+        if self._in_order([g for _, g in some]):
+            return True
+        for i, g in some:
+            real = torch.view_as_real(g) if g.is_complex() and not g.is_conj() else g
+            if g.is_neg() or g.is_conj():
+                return False
+            if not _same_layout(real.shape, real.stride(), self.strides[i]):
+                return False
+        return True
+
+    def point(self, where: Sequence[int]) -> None:
+        """Take gradients that moved, -1 for those that are not there."""
+        live = np.array(where) != -1
+        if len(self.loose) == len(where):
+            self.entries["array"][:, 1] = np.where(live, where, 0)
+        else:
+            for i in self.loose:
+                self.entries["array"][i, 1] = max(0, where[i])
+        if np.array_equal(live, self.live):
+            self._place_entries()
+        else:
+            self.live = live
+            self._arrange()
+
+    def counted(self) -> bool:
+        """Whether the step counters stand where this plan left them."""
+        return self.seen is None or self.seen.tobytes() == self.left
+
+    def _count(self) -> list[float]:
+        """Count this step where torch keeps its counters; its number in each row."""
+        if self.seen is None:  # no constant hangs on it
+            return [0.0] * len(self.row_members)
+        self.seen += 1 if self.all_live else self.live
+        self.left = self.seen.tobytes()
+        numbers: list[float] = self.seen.take(self.row_members).tolist()
+        return numbers
+
+    def run(
+        self,
+        hypers: Sequence[Mapping[str, float]],
+        rates: Sequence[object],
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        """One step.  ``hypers`` of every group, ``rates`` their lr as the user gave it."""
+        if self.staged:
+            self._gather()
+        if self.key.capturable:
+            self._rows_on_device(hypers, rates, found_inf)
+        else:
+            constants, k = self.kernel.body.constants, self.rows["k"]
+            for r, (group, t) in enumerate(zip(self.row_groups, self._count(), strict=True)):
+                k[r, : self.width] = constants.values({**hypers[group], "t": t})
+                self.rows["t"][r] = t
+            if self.placed_rows is not None and self.rows.tobytes() != self.placed_rows:
+                self._place("rows", self.rows)
+                self.placed_rows = self.rows.tobytes()
+        scale, inf = (
+            None if x is None else x.to(self.key.device, torch.float32)
+            for x in (grad_scale, found_inf)
+        )
+        self.args["grad_scale"] = 0 if scale is None else scale.data_ptr()
+        self.args["found_inf"] = 0 if inf is None else inf.data_ptr()
+        self.start(self.placed.values())
+        if self.staged:
+            self._scatter()
+
+    @torch.no_grad()
+    def _gather(self) -> None:
+        for i, k, copy in self.staged:
+            name = self.kernel.body.arrays[k]
+            x = self.members[i].array(name)
+            if name in self.kernel.body.reads and x is not None:
+                copy.copy_(_real(x))
+
+    def _scatter(self) -> None:
+        for i, k, copy in self.staged:
+            name = self.kernel.body.arrays[k]
+            x = self.members[i].array(name)
+            if name in self.kernel.body.writes and x is not None and self.live[i]:
+                _real(x).copy_(copy)
+
+    @torch.no_grad()
+    def _rows_on_device(
+        self,
+        hypers: Sequence[Mapping[str, float]],
+        rates: Sequence[object],
+        found_inf: Tensor | None,
+    ) -> None:
+        """The constants from the step counters and learning rates where they are."""
+        names = self.kernel.hypers
+        now = np.array(
+            [[0.0 if n in ("t", "lr0") else hypers[g][n] for n in names] for g in self.which]
+        )
+        if not np.array_equal(now, self.told):
+            self._keep(self.table)
+            self.table = torch.empty_like(self.table)
+            self.program.fill(self.table, now[np.searchsorted(self.which, self.groups)])
+            self.told = now
+        assert self.steps is not None  # every class that is capturable counts
+        if found_inf is None:
+            self.steps += self.counting
+        else:  # which is a sum over devices
+            self.steps += self.counting * (found_inf.to(self.steps.device) == 0)
+        self.left = b"" if self.seen is None else self.seen.tobytes()
+        self.table[:, names.index("t")].copy_(self.steps)
+        for group in self.which:
+            rate = rates[group]
+            if isinstance(rate, Tensor) and "lr" in names:
+                first, last = np.searchsorted(self.groups, [group, group + 1]).tolist()
+                self.table[first:last, names.index("lr")].copy_(rate.reshape(()))
+        self.program.rows(self.table, self.device_rows)
+
+
+def _whole(parts: Sequence[Tensor]) -> Tensor | None:
+    """The vector in float32 of which these are all the elements, in order, if there is one."""
+    base = parts[0]._base
+    if base is None or base.dtype is not torch.float32 or not base.is_contiguous():
+        return None
+    inside = all(x._base is base and x.storage_offset() == i for i, x in enumerate(parts))
+    return base if inside and base.shape == (len(parts),) else None
+
+
+def _real(x: Tensor) -> Tensor:
+    """A tensor whose complex numbers are pairs in the same memory."""
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+
+
+def _flat_strides(p: Tensor) -> tuple[int, ...]:
+    """The strides in which a parameter's elements fill memory without gaps: its own if they do."""
+    real = torch.view_as_real(p.detach()) if p.is_complex() else p
+    return torch.empty_like(real, device="meta", memory_format=torch.preserve_format).stride()
+
+
+def _same_layout(shape: Sequence[int], a: Sequence[int], b: Sequence[int]) -> bool:
+    return a == b or all(n <= 1 or x == y for n, x, y in zip(shape, a, b, strict=True))
