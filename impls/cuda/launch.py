@@ -213,13 +213,15 @@ class Launch:
             self.entries["row"] = np.arange(len(self.members))
         else:
             moving = np.flatnonzero(self.live)
-            counts = 0 if self.seen is None else self.seen[moving]
-            _, first, row = np.unique(
-                self.groups[moving] + 1j * counts, return_index=True, return_inverse=True
-            )
-            self.entries["row"][moving] = row
-            self.row_members = moving[first]
-            self.row_groups = self.groups[self.row_members].tolist()
+            counts = np.zeros(len(moving)) if self.seen is None else self.seen[moving]
+            alike = list(zip(self.groups[moving].tolist(), counts.tolist(), strict=True))
+            first: dict[tuple[int, float], int] = {}
+            for i, pair in zip(moving.tolist(), alike, strict=True):
+                first.setdefault(pair, i)
+            number = {pair: r for r, pair in enumerate(first)}
+            self.entries["row"][moving] = [number[pair] for pair in alike]
+            self.row_members = np.array(list(first.values()), np.int64)
+            self.row_groups = [group for group, _ in first]
             few = len(self.row_groups) <= self.kernel.few
             self.rows = np.zeros(len(self.row_groups), self.kernel.row)
             if few:

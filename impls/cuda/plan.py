@@ -22,7 +22,8 @@ GRAD = operator.attrgetter("grad")
 STRIDE = Tensor.stride
 STRIPES = 16
 """State tensors are known by identity.  What moves their memory under them (``x.data = ...``, as
-when the state is offloaded) moves all of them, so a part is looked at in each step."""
+when the state is offloaded) moves all of them, so a part is looked at in each step; and so are
+strides, which would have to change in the same memory."""
 
 
 class Plan:
@@ -53,10 +54,9 @@ class Plan:
         self.grads, self.moving = self._there(list(map(GRAD, self.params)))
         self.entries = [dict(entry) for entry in state.values()]
         held = [m.state[n] for m in members for n in ("step", *m.names.values()) if n in m.state]
-        stripes = (held[k::STRIPES] for k in range(STRIPES))
-        self.stripes = [(stripe, list(map(POINTER, stripe))) for stripe in stripes]
+        stripes = [(held + self.params)[k::STRIPES] for k in range(STRIPES)]
+        self.stripes = [(x, list(map(POINTER, x)), list(map(STRIDE, x))) for x in stripes]
         self.turn = 0
-        self.strides = list(map(STRIDE, self.params))
         # torch 2.10 and later let a parameter take gradients of another dtype, if it says so
         self.any_dtype = any(getattr(p, "grad_dtype", p.dtype) is not p.dtype for p in self.params)
         self.plain = all(launch.plain and not launch.staged for launch in launches)
@@ -72,12 +72,9 @@ class Plan:
             return False
         if not _same_objects(self.entries, list(state.values())):
             return False
-        plain = self.plain and all(map(CONTIGUOUS, self.params))
-        if not plain and list(map(STRIDE, self.params)) != self.strides:
-            return False
         self.turn = (self.turn + 1) % STRIPES
-        held, where = self.stripes[self.turn]
-        if list(map(POINTER, held)) != where:
+        held, where, strides = self.stripes[self.turn]
+        if list(map(POINTER, held)) != where or list(map(STRIDE, held)) != strides:
             return False
         grads = list(map(GRAD, params))
         if not self.whole:
@@ -92,7 +89,7 @@ class Plan:
             now, moving = self._there(grads)
         moved = now != self.grads
         there = grads if moving is self.params else [g for g in grads if g is not None]
-        if moved or self.any_dtype or not (plain and all(map(CONTIGUOUS, there))):
+        if moved or self.any_dtype or not (self.plain and all(map(CONTIGUOUS, there))):
             left = iter(grads)
             if not all(
                 x.reads(list(itertools.islice(left, len(x.members)))) for x in self.launches
