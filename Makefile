@@ -7,7 +7,7 @@ AXE    := 4.14.1
 
 SOURCES := $(shell find conformance impls specs reports -name '*.py' -o -name '*.toml' -o -name '*.h' -o -path '*/templates/*' -o -path '*/schema/*')
 
-.PHONY: report test lint types bench soundness power libraries adopters publish gpu dev clean
+.PHONY: report test lint types bench soundness power libraries adopters publish gpu gpu-test gpu-check gpu-bench dev clean
 
 report: $(VENV)/.installed
 	@mkdir -p $(OUT)
@@ -77,12 +77,25 @@ power: $(VENV)/.installed
 	$(BIN)/python tests/power/bugs.py reports/published/bugs
 	$(BIN)/python tests/power/dialects.py reports/published/dialects
 
-# on a machine with a GPU: PYTHON has optconform[cuda] and a CUDA build of torch
-gpu:
-	$(PYTHON) -m pytest -m gpu tests/test_cuda_gpu.py -q
+# on a machine with a GPU: PYTHON has optconform[cuda], a CUDA build of torch and pytest-xdist
+gpu: gpu-test gpu-check gpu-bench
+
+gpu-test:
+	$(PYTHON) -m pytest -m gpu tests/test_cuda_gpu.py -q -n 8
+
+# our classes, and the paths of torch's that run there
+gpu-check:
 	@mkdir -p reports/published/gpu
-	$(PYTHON) -m pytest -m gpu benchmarks/test_cuda_gpu.py -q -s \
-	  --rows reports/published/gpu/bench.json | tee reports/published/gpu/bench.txt
+	@status=0; $(PYTHON) -c "from optconform.cli import main; main()" check cuda \
+	  --json reports/published/gpu/conformance.json \
+	  --markdown reports/published/gpu/conformance.md || status=$$?; \
+	  test $$status -le 1 || exit $$status
+
+gpu-bench:
+	@mkdir -p reports/published/gpu
+	@status=0; $(PYTHON) -m pytest -m gpu benchmarks/test_cuda_gpu.py -q -s \
+	  --rows reports/published/gpu/bench.json > reports/published/gpu/bench.txt || status=$$?; \
+	  cat reports/published/gpu/bench.txt; exit $$status
 	$(PYTHON) benchmarks/plot.py reports/published/gpu/bench.json reports/published/gpu/bench.svg
 
 # an editable installation, for work on optconform itself

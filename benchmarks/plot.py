@@ -19,6 +19,7 @@ MARKS = "osD^vP*"
 def draw(found: dict[str, object]) -> Figure:
     rows = [r for r in found["rows"] if r["path"] != "planning"]
     on_device = any("share_of_copy" in r for r in rows)
+    rows = [r for r in rows if not on_device or "share_of_copy" in r]
     panels = list(dict.fromkeys((r["shapes"], r["dtype"]) for r in rows))
     algorithms = list(dict.fromkeys(r["algorithm"] for r in rows))
     columns = 2 if len(panels) == 4 else min(len(panels), 3)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +17,6 @@ from torch import Tensor
 from optconform.draws import drawn
 from optconform.impls import cuda
 from optconform.impls.adapters import cuda_optim
-from optconform.impls.adapters.torch_optim import TorchLike
 from optconform.lockstep import failing, judge
 from optconform.oracle.scalars import PROFILES
 from optconform.spec_file import load
@@ -46,12 +47,13 @@ def tensors(dtype: torch.dtype, device: str) -> list[Tensor]:
     torch.manual_seed(0)
     shapes = [(), (0,), (7,), (1023,), (1024,), (100_003,), (33, 65), (2, 3, 4, 5)]
     made = [torch.randn(s) for s in shapes]
-    made += [torch.randn(40, 30).t(), torch.randn(5000)[1:], torch.randn(64)[::2]]
+    made += [torch.randn(40, 30).t(), torch.randn(64)[::2]]
     placed = []
     for x in made:
         y = torch.empty_strided(x.shape, x.stride(), dtype=dtype, device=device)
         placed.append(y.copy_(x).requires_grad_())
-    return placed
+    odd = torch.empty(5001, dtype=dtype, device=device)[1:]  # not aligned to 128 bits
+    return [*placed, odd.copy_(torch.randn(5000)).requires_grad_()]
 
 
 def train(optimizer: Any, params: Sequence[Tensor], first: int, last: int) -> None:
@@ -84,12 +86,16 @@ def test_the_device_is_the_host_bit_for_bit(
             assert all(torch.equal(there[n].cpu(), here[n]) for n in here)
 
 
-def conforms(subject: TorchLike, dtype: str, examples: int) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", cuda_optim.CLASSES)
+def test_ours_conform(name: str, dtype: str) -> None:
+    """So do they under `make gpu-check`, which judges torch's paths as well and keeps a record."""
+    subject = cuda_optim.OnDevice(
+        getattr(cuda, name), f"{name}[cuda]", cuda_optim.MODULE, name.lower()
+    )
     spec = load(subject.spec)
     rest = subject.changeable(spec)
-    for scenario in drawn(
-        spec, dtype=dtype, examples=examples, seed=1, changeable=rest, small=subject.slow
-    ):
+    for scenario in drawn(spec, dtype=dtype, examples=5, seed=1, changeable=rest):
         trace = run(subject, scenario, spec)
         assert trace.crash is None, trace.crash
         assert any(
@@ -97,22 +103,6 @@ def conforms(subject: TorchLike, dtype: str, examples: int) -> None:
             for profile in PROFILES
             if profile.harmless(dtype) and profile.rounding == "nearest"
         )
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("name", cuda_optim.CLASSES)
-def test_ours_conform(name: str, dtype: str) -> None:
-    subject = cuda_optim.OnDevice(
-        getattr(cuda, name), f"{name}[cuda]", cuda_optim.MODULE, name.lower()
-    )
-    conforms(subject, dtype, 25)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("subject", cuda_optim.torch_on_device(), ids=lambda s: s.name)
-def test_torchs_paths_conform(subject: TorchLike, dtype: str) -> None:
-    """A failure here is a finding about torch, for the ledger."""
-    conforms(subject, dtype, 2 if subject.slow else 25)
 
 
 @pytest.mark.parametrize("name", ["RMSprop", "Adadelta", "Adam", "AdamW"])
@@ -144,6 +134,76 @@ def test_a_captured_step_replays(name: str) -> None:
         plain.step()
     torch.testing.assert_close(p, q)
     assert {float(s["step"]) for s in captured.state.values()} == {5.0}
+
+
+def test_a_captured_iteration_replays() -> None:
+    """Forward, backward and step in one graph, whose gradients lie in its own memory; then eager
+    steps, and the graph again."""
+    ends = []
+    for graphed in (True, False):
+        torch.manual_seed(3)
+        model = torch.nn.Sequential(*(torch.nn.Linear(33, 33, device="cuda") for _ in range(3)))
+        x = torch.randn(17, 33, device="cuda")
+        optimizer = cuda.AdamW(model.parameters(), capturable=True)
+
+        def iterate(model: Any = model, x: Tensor = x, optimizer: Any = optimizer) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            model(x).square().mean().backward()
+            optimizer.step()
+
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                iterate()
+        torch.cuda.current_stream().wait_stream(side)
+        if graphed:
+            graph = torch.cuda.CUDAGraph()
+            optimizer.zero_grad(set_to_none=True)
+            with torch.cuda.graph(graph):
+                iterate()
+            for repeat in (graph.replay, iterate, iterate, graph.replay):
+                repeat()
+        else:
+            for _ in range(4):
+                iterate()
+        assert {float(s["step"]) for s in optimizer.state.values()} == {7.0}
+        ends.append([p.detach().clone() for p in model.parameters()])
+    torch.testing.assert_close(*ends)
+
+
+def test_a_step_in_a_thread_of_its_own() -> None:
+    p, q = tensors(torch.float32, "cuda"), tensors(torch.float32, "cuda")
+    ours, other = cuda.AdamW(p), cuda.AdamW(q)
+    train(ours, p, 1, 1)
+    train(other, q, 1, 2)
+    raised: list[BaseException] = []
+
+    def step() -> None:
+        try:
+            train(ours, p, 2, 2)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join()
+    assert not raised
+    assert all(torch.equal(a, b) for a, b in zip(p, q, strict=True))
+
+
+def test_a_step_whose_gradients_moved_does_not_wait_for_the_device() -> None:
+    p = tensors(torch.float32, "cuda")
+    optimizer = cuda.AdamW(p)
+    train(optimizer, p, 1, 3)
+    for x in p:
+        x.grad = torch.ones_like(x)
+    torch.cuda.synchronize()
+    torch.cuda._sleep(2_000_000_000)  # a second or so
+    asleep = torch.cuda.Event()
+    asleep.record()
+    optimizer.step()
+    assert not asleep.query()
 
 
 def test_a_plan_is_refused_in_a_capture() -> None:
@@ -204,6 +264,10 @@ def test_compute_sanitizer_is_silent() -> None:
         "cuda.AdamW(p).step(); torch.cuda.synchronize()\n"
     )
     done = subprocess.run(
-        [tool, "--error-exitcode=1", sys.executable, "-c", code], capture_output=True, text=True
+        [tool, "--error-exitcode=1", "--report-api-errors=no", sys.executable, "-c", code],
+        env={**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},  # or it sees no end of a tensor
+        capture_output=True,
+        text=True,
+        timeout=500,
     )
     assert done.returncode == 0, done.stdout

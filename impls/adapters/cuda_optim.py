@@ -22,16 +22,15 @@ TORCH_PATHS: Mapping[str, Mapping[str, Any]] = {**PATHS, "capturable": {"captura
 
 
 def library(name: str) -> list[Implementation]:
-    """The six classes on the host, and on the GPU if there is one."""
+    """The six classes on the host; where there is a GPU, those and torch's there."""
     host: list[Implementation] = [
         TorchLike(getattr(cuda, c), f"{MODULE}:{c}[host]", MODULE, c.lower(), {"device": "cpu"})
         for c in CLASSES
     ]
     if not torch.cuda.is_available():
         return host
-    return host + [
-        OnDevice(getattr(cuda, c), f"{MODULE}:{c}[cuda]", MODULE, c.lower()) for c in CLASSES
-    ]
+    device = [OnDevice(getattr(cuda, c), f"{MODULE}:{c}[cuda]", MODULE, c.lower()) for c in CLASSES]
+    return [*host, *device, *torch_on_device()]
 
 
 def torch_on_device() -> list[TorchLike]:
@@ -59,6 +58,11 @@ class OnDevice(TorchLike):
 
     def start(self, scenario: Scenario, spec: Spec) -> Session:
         return DeviceSession(self, scenario, spec)
+
+    def repro(self, scenario: Scenario, spec: Spec) -> str:
+        """The usual script, whose tensors are made on the GPU."""
+        first, rest = super().repro(scenario, spec).split("import torch\n", 1)
+        return f'{first}import torch\n\ntorch.set_default_device("cuda")\n{rest}'
 
 
 class DeviceSession(TorchSession):

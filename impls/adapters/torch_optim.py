@@ -218,9 +218,12 @@ class TorchSession:
     def _compiled(self) -> Callable[[], Any]:
         # past its limit of recompilations the step silently runs eagerly: make that an error
         torch._dynamo.reset()
-        torch._dynamo.config.recompile_limit = 1024
-        torch._dynamo.config.accumulated_recompile_limit = 4096
-        torch._dynamo.config.fail_on_recompile_limit_hit = True
+        config = torch._dynamo.config
+        name = "recompile" if hasattr(config, "recompile_limit") else "cache_size"  # until 2.6
+        setattr(config, f"{name}_limit", 1024)
+        setattr(config, f"accumulated_{name}_limit", 4096)
+        if name == "recompile":
+            config.fail_on_recompile_limit_hit = True
         torch._inductor.config.compile_threads = 1  # processes already run side by side
         optimizer = self.optimizer
         return torch.compile(lambda: optimizer.step())

@@ -21,13 +21,18 @@ from torch import Tensor
 from optconform.caches import cached
 from optconform.errors import RequestError
 from optconform.impls.cuda import emit
-from optconform.impls.cuda.emit import Kernel
+from optconform.impls.cuda.emit import CHUNK, Kernel
 
 OPTIONS = (
     "-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared",
     "-ffp-contract=off",  # a fused multiply-add is where the body says so
     "-fno-math-errno", "-fno-trapping-math",  # flags and errno are not looked at; values stay
 )  # fmt: skip
+
+
+GRAIN = 32768
+"""Elements that are worth a thread, as in torch's own loops: on a busy machine one that is woken
+for less is waited for longer than it works."""
 
 
 class HostProgram:
@@ -51,12 +56,13 @@ class HostProgram:
     def launch(self, args: NDArray[np.void]) -> Callable[[Collection[Any]], None]:
         """What runs the work list of ``Args``, with the rest of them as it is then."""
         step, at = self._step, ctypes.c_void_p(args.ctypes.data)
+        most = max(1, int(args["n_work"][0]) * CHUNK // GRAIN)
 
         def run(
             placed: Collection[Any],
             args: NDArray[np.void] = args,  # which must live as long
         ) -> None:
-            step(at, torch.get_num_threads())
+            step(at, min(most, torch.get_num_threads()))
 
         return run
 
