@@ -277,8 +277,12 @@ def _library(target: str, spec: str | None) -> list[Implementation]:
             raise RequestError(
                 f"{module} is not installed; pip install 'optconform[{known.extra}]'"
             )
-    adapter = importlib.import_module(known.adapter)
-    library: list[Implementation] = adapter.library(target)
+    try:
+        library: list[Implementation] = importlib.import_module(known.adapter).library(target)
+    except RequestError:
+        raise
+    except Exception as e:  # what is installed, but in parts that do not go together
+        raise RequestError(f"{target} cannot be loaded: {one_line(e)}") from None
     return _follow(library, spec)
 
 

@@ -146,6 +146,17 @@ def test_a_missing_library_is_told_in_one_sentence(
     assert str(told.value) == f"{missing} is not installed; pip install 'optconform[{extra}]'"
 
 
+def test_a_library_that_does_not_load_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(name: str) -> None:
+        raise AttributeError("module 'numpy' has no attribute 'bool8'")
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    with pytest.raises(RequestError, match=r"^reference cannot be loaded: AttributeError: module"):
+        resolve("reference", None)
+
+
 def test_every_library_has_its_extra() -> None:
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
