@@ -270,7 +270,10 @@ class TorchSession:
         return [[self._state_of(x) for x in tensors] for tensors in self.tensors]
 
     def _state_of(self, x: torch.Tensor) -> dict[str, Floats]:
-        held = self.optimizer.state.get(x, {})
+        states = getattr(self.optimizer, "state", None)
+        held = states.get(x) if isinstance(states, Mapping) else None
+        if not isinstance(held, Mapping):  # kept in another form, and so out of sight
+            return {}
         found: dict[str, Floats] = {}
         for name, candidates in self.states.items():
             for candidate in candidates:
