@@ -57,7 +57,7 @@ class HyperSpec:
 class State:
     """A state tensor, element by element as large as the parameter.
 
-    ``init`` is an expression over hyperparameters.  ``nonneg`` says that every faithful
+    ``init`` is a number or the name of a hyperparameter.  ``nonneg`` says that every faithful
     computation keeps it at zero or above.  ``when`` tells whether it exists.
     """
 
