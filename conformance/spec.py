@@ -249,9 +249,12 @@ def all_conditions(spec: Spec) -> tuple[str, ...]:
 
 
 def program(spec: Spec, variant: Variant, hypers: Hypers, t: int) -> Program:
-    """The straight-line program that step ``t`` (from 1) with these hyperparameters runs."""
+    """The straight-line program that step ``t`` (from 1) with these hyperparameters runs.
+
+    ``lr0``, the first lr, may be among them; without it the lr has never changed.
+    """
     key = _key(spec, tuple(variant.items()))
-    values = {**hypers, "t": t, "lr0": hypers.get("lr", 0.0)}
+    values = {"lr0": hypers.get("lr", 0.0), **hypers, "t": t}
     truths = frozenset(c for c in _trees(spec, key)[1] if expr.holds(c, values))
     return _program(spec, key, truths)
 

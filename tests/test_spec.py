@@ -449,6 +449,14 @@ def test_the_default_of_an_extending_spec_takes_its_states_along(tmp_path: Path)
         load(written(tmp_path, child.replace("mine", "adds") + 'root = "none"', "other"))
 
 
+def test_a_condition_on_the_first_lr(tmp_path: Path) -> None:
+    spec = load(written(tmp_path, GOOD.replace("if flip else", "if lr == lr0 else"), "first"))
+    hypers: dict[str, Value] = {"lr": 0.5, "flip": False}
+    unchanged = program(spec, {}, hypers, 2)
+    assert program(spec, {}, {**hypers, "lr0": 0.5}, 2) is unchanged
+    assert program(spec, {}, {**hypers, "lr0": 0.25}, 2) is not unchanged
+
+
 def test_no_such_spec(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="unknown spec 'nothing'; the specs are: adadelta, adagrad"):
         load("nothing")
