@@ -88,9 +88,12 @@ class Axis:
     number: Choice | None = None  # a template whose `value` is any number
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Spec:
-    """An algorithm: hyperparameters, state, ordered equations and variant axes."""
+    """An algorithm: hyperparameters, state, ordered equations and variant axes.
+
+    Equal to itself alone, as a key of what is computed from it once.
+    """
 
     name: str
     title: str
@@ -102,10 +105,7 @@ class Spec:
     symbols: Mapping[str, str]
     requires: tuple[str, ...]  # conditions that hold for every admissible setting
     axes: Mapping[str, Axis]
-    graph: Graph = field(default_factory=Graph, compare=False, repr=False)
-
-    def __hash__(self) -> int:
-        return id(self)
+    graph: Graph = field(default_factory=Graph, repr=False)
 
     @property
     def defaults(self) -> dict[str, Value]:
@@ -179,7 +179,7 @@ class Spec:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """A spec with its variant chosen and its conditions settled: a straight line of equations.
 
@@ -193,12 +193,6 @@ class Program:
     states: tuple[State, ...]
     lets: Mapping[str, Index]
     outputs: Mapping[str, Index]
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
 
 def equations_of(spec: Spec, variant: Variant) -> dict[str, tuple[str, ...]]:
