@@ -37,7 +37,7 @@ def applied_decay(
     says = {
         "name": said_by_name(implementation.name),
         "docstring": said_by_docstring(_text(implementation, "docstring")),
-        "default": _default(implementation, spec),
+        "default": _default(implementation),
     }
     applies = why = None
     if not drawn:
@@ -108,7 +108,7 @@ def _text(implementation: Implementation, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _default(implementation: Implementation, spec: Spec) -> float | None:
+def _default(implementation: Implementation) -> float | None:
     """The default of its weight_decay, where the implementation tells its defaults."""
     defaults = getattr(implementation, "defaults", None)
     value = defaults.get(HYPER) if isinstance(defaults, Mapping) else None

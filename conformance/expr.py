@@ -10,7 +10,7 @@ parameter ``p``, the gradient ``grad`` or a state tensor is a *tensor*.
 
 import ast
 import functools
-import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -175,6 +175,10 @@ class Graph:
         return self.add(Product(tuple(sorted(flat, key=lambda f: -f[0]))))
 
 
+DEEPEST = 100
+"""The most levels in an expression, and in a step whose equations are put into each other: whatever
+walks them calls itself a few times a level, and Python stops at 1000 calls."""
+
 FUNCTIONS: dict[str, int] = {"sqrt": 1, "max": 2, "abs": 1, "sign": 1, "ema": 3}
 """The whitelist of calls, with their number of arguments."""
 
@@ -193,18 +197,27 @@ def parse(source: str, *, where: str) -> ast.expr:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise SpecError(f"{where}: {source!r} is not an expression") from None
-    try:
-        _check(tree, where)
-    except RecursionError:
-        raise SpecError(f"{where}: the expression is nested too deeply") from None
+    if _depth(tree) > DEEPEST:
+        raise SpecError(f"{where}: the expression is nested more than {DEEPEST} levels deep")
+    _check(tree, where)
     return tree
+
+
+def _depth(tree: ast.AST) -> int:
+    level, depth = [tree], 0
+    while level:
+        level = [below for node in level for below in ast.iter_child_nodes(node)]
+        depth += 1
+    return depth
 
 
 def _check(node: ast.AST, where: str) -> None:
     match node:
         case ast.Name():
             return
-        case ast.Constant(value=bool()) | ast.Constant(value=int()) | ast.Constant(value=float()):
+        case ast.Constant(value=int() | float() as value):
+            if abs(value) > sys.float_info.max:
+                raise SpecError(f"{where}: a constant is beyond the largest double")
             return
         case ast.UnaryOp(op=ast.USub() | ast.Not(), operand=x):
             inner: list[ast.AST] = [x]
@@ -303,8 +316,6 @@ def build(
                     raise SpecError(f"{where}: unknown name {name!r}")
                 return env[name]
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-                if not math.isfinite(value):
-                    raise SpecError(f"{where}: the constant {value} is not finite")
                 return graph.const(Fraction(repr(value)))
             case ast.UnaryOp(op=ast.USub(), operand=x):
                 return graph.sum([(-1, go(x))])

@@ -57,7 +57,7 @@ class HyperSpec:
 class State:
     """A state tensor, element by element as large as the parameter.
 
-    ``init`` is an expression over hyperparameters.  ``nonneg`` says that every faithful
+    ``init`` is a number or the name of a hyperparameter.  ``nonneg`` says that every faithful
     computation keeps it at zero or above.  ``when`` tells whether it exists.
     """
 
@@ -88,9 +88,12 @@ class Axis:
     number: Choice | None = None  # a template whose `value` is any number
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Spec:
-    """An algorithm: hyperparameters, state, ordered equations and variant axes."""
+    """An algorithm: hyperparameters, state, ordered equations and variant axes.
+
+    Equal to itself alone, as a key of what is computed from it once.
+    """
 
     name: str
     title: str
@@ -102,10 +105,7 @@ class Spec:
     symbols: Mapping[str, str]
     requires: tuple[str, ...]  # conditions that hold for every admissible setting
     axes: Mapping[str, Axis]
-    graph: Graph = field(default_factory=Graph, compare=False, repr=False)
-
-    def __hash__(self) -> int:
-        return id(self)
+    graph: Graph = field(default_factory=Graph, repr=False)
 
     @property
     def defaults(self) -> dict[str, Value]:
@@ -179,7 +179,7 @@ class Spec:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """A spec with its variant chosen and its conditions settled: a straight line of equations.
 
@@ -193,12 +193,6 @@ class Program:
     states: tuple[State, ...]
     lets: Mapping[str, Index]
     outputs: Mapping[str, Index]
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
 
 def equations_of(spec: Spec, variant: Variant) -> dict[str, tuple[str, ...]]:
@@ -249,9 +243,12 @@ def all_conditions(spec: Spec) -> tuple[str, ...]:
 
 
 def program(spec: Spec, variant: Variant, hypers: Hypers, t: int) -> Program:
-    """The straight-line program that step ``t`` (from 1) with these hyperparameters runs."""
+    """The straight-line program that step ``t`` (from 1) with these hyperparameters runs.
+
+    ``lr0``, the first lr, may be among them; without it the lr has never changed.
+    """
     key = _key(spec, tuple(variant.items()))
-    values = {**hypers, "t": t, "lr0": hypers.get("lr", 0.0)}
+    values = {"lr0": hypers.get("lr", 0.0), **hypers, "t": t}
     truths = frozenset(c for c in _trees(spec, key)[1] if expr.holds(c, values))
     return _program(spec, key, truths)
 

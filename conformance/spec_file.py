@@ -20,11 +20,9 @@ from .spec import (
     HyperSpec,
     Spec,
     State,
-    equations_of,
     inserted,
-    program,
-    states_of,
 )
+from .spec_check import check
 
 RESERVED = {"p", "grad", "t", "lr0", *expr.FUNCTIONS}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}\Z")
@@ -47,10 +45,12 @@ def load(name: str) -> Spec:
 
 
 def _load(name: str, seen: tuple[str, ...]) -> Spec:
-    if name in seen:
-        raise SpecError(f"spec {name} extends itself: {' -> '.join((*seen, name))}")
+    path = Path(name)
+    folder = path.parent  # of a file: what it extends is found from there
+    key = str(path.resolve()) if name.endswith(".toml") else name
+    if key in seen:
+        raise SpecError(f"spec {name} extends itself: {' -> '.join((*seen, key))}")
     if name.endswith(".toml"):
-        path = Path(name)
         label = path.stem
         try:
             text = path.read_text(encoding="utf-8")
@@ -65,16 +65,16 @@ def _load(name: str, seen: tuple[str, ...]) -> Spec:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as e:
         raise SpecError(f"spec {label}: not TOML: {e}") from None
-    spec = _Reader(label, data).read((*seen, name))
-    _check_programs(spec)
+    spec = _Reader(label, data, folder).read((*seen, key))
+    check(spec)
     return spec
 
 
 class _Reader:
     """Turns one TOML document into a Spec, refusing whatever it does not know."""
 
-    def __init__(self, label: str, data: dict[str, Any]) -> None:
-        self.label, self.data = label, data
+    def __init__(self, label: str, data: dict[str, Any], folder: Path) -> None:
+        self.label, self.data, self.folder = label, data, folder
 
     def fail(self, message: str) -> SpecError:
         return SpecError(f"spec {self.label}: {message}")
@@ -83,6 +83,12 @@ class _Reader:
         if not isinstance(data, dict):
             raise self.fail(f"{where} must be a table")
         return data
+
+    def number(self, value: int | float, where: str) -> float:
+        try:
+            return float(value)
+        except OverflowError:
+            raise self.fail(f"{where} is beyond the largest double") from None
 
     def text(self, value: Any, where: str) -> str:
         if not isinstance(value, str) or not value.strip():
@@ -121,8 +127,11 @@ class _Reader:
         )
         base = None
         if "extends" in d:
+            wanted = self.text(d["extends"], "extends")
+            if wanted.endswith(".toml"):
+                wanted = str(self.folder / wanted)
             try:
-                base = _load(self.text(d["extends"], "extends"), seen)
+                base = _load(wanted, seen)
             except SpecError as e:
                 raise self.fail(f"extends: {e}") from None
         name = self.text(d.get("name"), "name")
@@ -138,9 +147,9 @@ class _Reader:
         for key, value in self.table(d.get("variant", {}), "[variant]").items():
             axes[key] = self.axis(key, self.table(value, f"[variant.{key}]"), axes.get(key), states)
         for key, value in self.table(d.get("default", {}), "[default]").items():
-            if key not in axes or value not in axes[key].choices:
+            if not isinstance(value, str) or key not in axes or value not in axes[key].choices:
                 raise self.fail(f"[default] names {key} = {value!r}, which is no variant")
-            axes[key] = self.rebased(axes, key, value, equations)
+            axes[key] = self.rebased(axes[key], value, equations, states)
         if "p" not in equations:
             raise self.fail("[step] must assign p")
         for state in states:
@@ -195,7 +204,7 @@ class _Reader:
             raise self.fail(f'{where} needs a domain such as "[0, 1)"')
         if default not in domain:
             raise self.fail(f"{where}: the default {default!r} is outside the domain {domain}")
-        return HyperSpec(name, float(default), domain, symbol)
+        return HyperSpec(name, self.number(default, f"{where}: the default"), domain, symbol)
 
     def domain(self, text: Any, where: str) -> Domain:
         match = _INTERVAL.match(text.strip()) if isinstance(text, str) else None
@@ -217,8 +226,7 @@ class _Reader:
         init = value.get("init", 0)
         if isinstance(init, bool) or not isinstance(init, int | float | str):
             raise self.fail(f"{where}: init must be a number or the name of a hyperparameter")
-        init = str(init) if isinstance(init, str) else repr(float(init))
-        expr.parse(init, where=f"spec {self.label}, {where}")
+        init = init.strip() if isinstance(init, str) else repr(self.number(init, f"{where}: init"))
         when = value.get("when")
         if when is not None:
             expr.parse(self.text(when, where), where=f"spec {self.label}, {where}")
@@ -244,6 +252,11 @@ class _Reader:
                 expr.parse(form, where=f"spec {self.label}, equation {name}")
         return out
 
+    def values(self, data: Any, where: str) -> tuple[str, ...]:
+        if not isinstance(data, list) or not data or not all(isinstance(v, str) for v in data):
+            raise self.fail(f"{where} must be a list of values of that axis")
+        return tuple(data)
+
     def axis(
         self, name: str, data: dict[str, Any], base: Axis | None, states: Mapping[str, State]
     ) -> Axis:
@@ -258,7 +271,8 @@ class _Reader:
             if not isinstance(links, list) or not all(isinstance(x, str) for x in links):
                 raise self.fail(f"{where}: links must be a list of addresses")
             needs = {
-                k: tuple(v) for k, v in self.table(table.pop("needs", {}), f"{where} needs").items()
+                k: self.values(v, f"{where}: needs.{k}")
+                for k, v in self.table(table.pop("needs", {}), f"{where} needs").items()
             }
             new_states = {
                 k: self.state(k, {**_as_table(states.get(k)), **self.table(v, where)})
@@ -277,23 +291,38 @@ class _Reader:
         return Axis(name, default, choices, number)
 
     def rebased(
-        self, axes: Mapping[str, Axis], name: str, value: str, equations: dict[str, tuple[str, ...]]
+        self,
+        axis: Axis,
+        value: str,
+        equations: dict[str, tuple[str, ...]],
+        states: dict[str, State],
     ) -> Axis:
-        """Make ``value`` the axis's default.  The equations stay those of the base; the default
-        choice of a rebased axis is applied like any other (see ``equations_of``)."""
-        axis = axes[name]
+        """Make ``value`` the axis's default: what it replaces moves into ``equations`` and
+        ``states``, and what they were into the other values."""
         chosen = axis.choices[value]
+        if added := sorted(set(chosen.states) - set(states)):
+            raise self.fail(
+                f"[default] {axis.name} = {value!r} adds the state {added[0]}, "
+                "which the other values would keep"
+            )
         before = {n: equations[n] for n in chosen.equations if n in equations}
+        held = {n: states[n] for n in chosen.states}
         swapped = inserted(equations, chosen.equations)
         equations.clear()
         equations.update(swapped)
-        choices: dict[str, Choice] = {}
-        for key, choice in axis.choices.items():
-            if key == value:
-                choices[key] = replace(choice, equations={})
-            else:
-                choices[key] = replace(choice, equations={**before, **choice.equations})
-        return replace(axis, default=value, choices=choices)
+        states.update(chosen.states)
+
+        def beside(other: Choice) -> Choice:
+            return replace(
+                other,
+                equations={**before, **other.equations},
+                states={**held, **other.states},
+            )
+
+        choices = {k: beside(c) for k, c in axis.choices.items()}
+        choices[value] = replace(chosen, equations={}, states={})
+        number = None if axis.number is None else beside(axis.number)
+        return replace(axis, default=value, choices=choices, number=number)
 
 
 def _as_table(state: State | None) -> dict[str, Any]:
@@ -306,86 +335,3 @@ def _as_table(state: State | None) -> dict[str, Any]:
         "nonneg": state.nonneg,
     }
     return table if state.when is None else {**table, "when": state.when}
-
-
-def _check_programs(spec: Spec) -> None:
-    """Every name is known where it is used, in the spec and in each single deviation from it."""
-    scalars = {*spec.hypers, "t", "lr0"}
-    for state in spec.states.values():
-        tree = expr.parse(state.init, where=f"spec {spec.name}, state {state.name}")
-        if unknown := expr.names(tree) - set(spec.hypers):
-            raise SpecError(
-                f"spec {spec.name}, state {state.name}: init uses the unknown name {min(unknown)!r}"
-            )
-        if state.when and (
-            unknown := expr.names(ast.parse(state.when, mode="eval")) - set(spec.hypers)
-        ):
-            raise SpecError(
-                f"spec {spec.name}, state {state.name}: when uses the unknown name {min(unknown)!r}"
-            )
-    for name, forms in spec.equations.items():
-        for form in forms:
-            _check_conditions(
-                spec, name, expr.parse(form, where=f"spec {spec.name}, equation {name}")
-            )
-    for axis in spec.axes.values():
-        for choice in axis.choices.values():
-            for other, allowed in choice.needs.items():
-                if other not in spec.axes or not set(allowed) <= set(spec.axes[other].choices):
-                    raise SpecError(f"spec {spec.name}, axis {axis.name}: needs names no variant")
-    deviations: list[dict[str, str]] = [{}]
-    for axis in spec.axes.values():
-        for value, choice in axis.choices.items():
-            if value != axis.default:
-                deviations.append({axis.name: value, **{k: v[0] for k, v in choice.needs.items()}})
-    for variant in deviations:
-        known = scalars | {"p", "grad", *states_of(spec, variant)}
-        equations = equations_of(spec, variant)
-        for name, forms in equations.items():
-            used = set().union(
-                *(
-                    expr.names(expr.parse(f, where=f"spec {spec.name}, equation {name}"))
-                    for f in forms
-                )
-            )
-            for missing in sorted(used - known):
-                if missing in equations:
-                    cycle = _cycle(name, equations, known)
-                    how = f"the cycle {cycle}" if cycle else "used before it is computed"
-                    raise SpecError(f"spec {spec.name}, equation {name}: {missing!r}: {how}")
-                raise SpecError(f"spec {spec.name}, equation {name}: unknown name {missing!r}")
-            known.add(name)
-        program(spec, variant, spec.defaults, 1)
-        program(spec, variant, spec.defaults, 2)
-        # with every state there the graph is complete: no bound depends on what was built before
-        for flag in (False, True):
-            on = {
-                h.name: flag if h.domain is None else 0.5 if 0.5 in h.domain else h.default
-                for h in spec.hypers.values()
-            }
-            program(spec, variant, on, 1)
-            program(spec, variant, on, 2)
-
-
-def _check_conditions(spec: Spec, name: str, tree: ast.expr) -> None:
-    for condition in expr.conditions(tree):
-        unknown = expr.names(ast.parse(condition, mode="eval")) - {*spec.hypers, "t", "lr0"}
-        if unknown:
-            raise SpecError(
-                f"spec {spec.name}, equation {name}: the condition {condition!r} uses "
-                f"{min(unknown)!r}, which is not a hyperparameter"
-            )
-
-
-def _cycle(start: str, equations: Mapping[str, tuple[str, ...]], known: set[str]) -> str:
-    """``a -> b -> a`` when ``start`` depends on itself through equations not yet computed."""
-    stack: list[tuple[str, tuple[str, ...]]] = [(start, (start,))]
-    while stack:
-        name, path = stack.pop()
-        for form in equations[name]:
-            for used in sorted(expr.names(ast.parse(form.strip(), mode="eval"))):
-                if used == start:
-                    return " -> ".join((*path, start))
-                if used in equations and used not in known and used not in path:
-                    stack.append((used, (*path, used)))
-    return ""

@@ -46,6 +46,21 @@ def command(*arguments: object) -> int:
     return ended.value.code
 
 
+def test_settings_whose_first_lr_decides_differently_run_apart(tmp_path: Path) -> None:
+    path = tmp_path / "first.toml"
+    path.write_text("""
+        name = "first"
+        title = "F"
+        cite = "x"
+        hyper.lr = { default = 0.1, domain = "[0, inf)" }
+        step.p = "p - grad if lr0 > 1 else p + grad"
+    """)
+    m = machine(load(str(path)), {})
+    settings = [{"lr": 0.5}, {"lr": 2.0}]
+    ends = march(m, settings, np.zeros(1), lambda t: np.ones(1), at=[3], halvings=[1])
+    assert ends[0, :, 0].tolist() == [3.0, -3.0]
+
+
 # ---- proofs ----------------------------------------------------------------------------------
 
 

@@ -353,9 +353,14 @@ def test_a_spec_of_ones_own(tmp_path: Path) -> None:
         ("lr = {", "sqrt = {", "has the name 'sqrt', which is reserved or not a name"),
         ("lr = {", '"a b" = {', "has the name 'a b', which is reserved or not a name"),
         ("init = 0", "init = true", "state v: init must be a number or the name"),
-        ("init = 0", 'init = "nothing"', "state v: init uses the unknown name 'nothing'"),
+        ("init = 0", 'init = "nothing"', "state v: init 'nothing' is neither a number nor a hyp"),
+        ("init = 0", 'init = "2 * lr"', r"state v: init '2 \* lr' is neither a number nor a hyp"),
+        ("init = 0", "init = inf", "state v: init 'inf' is neither a number nor a hyperparameter"),
+        ("init = 0", f"init = 1{'0' * 400}", "state v: init is beyond the largest double"),
+        ("default = 0.1", f"default = 1{'0' * 400}", "lr: the default is beyond the largest doub"),
         ("init = 0", "initial = 0", "state v has the unknown key 'initial'"),
-        ("nonneg = true", 'when = "p > 0"', "state v: when uses the unknown name 'p'"),
+        ("nonneg = true", 'when = "p > 0"', "state v: when 'p > 0' uses 'p', which is not a"),
+        ("nonneg = true", 'when = "lr + 1 > 0"', r"state v: when 'lr \+ 1 > 0' is not a condition"),
         ('denom = "sqrt(v)"', 'denom = "root(v)"', r"equation denom: root\(\) is not one of"),
         ('denom = "sqrt(v)"', "denom = []", "denom: at least one expression"),
         ('denom = "sqrt(v)"', 'grad = "v"', "assigns 'grad', which is reserved"),
@@ -370,6 +375,21 @@ def test_a_spec_of_ones_own(tmp_path: Path) -> None:
         ('denom = "v" }', 'denom = "v[0]" }', "equation denom: .* is not allowed"),
         ('denom = "v" }', 'denom = "w" }', "equation denom: unknown name 'w'"),
         ('denom = "v" }', 'needs = { eps = ["x"] } }', "axis root: needs names no variant"),
+        ('denom = "v" }', 'needs = { root = ["plain"] } }', "axis root: needs names no variant"),
+        ('denom = "v" }', "needs = { root = 3 } }", r"root.none\]: needs.root must be a list"),
+        ('denom = "v" }', "needs = { root = [] } }", r"root.none\]: needs.root must be a list"),
+        ('denom = "v" }', 'denom = "v if v > 0 else 1" }', "root=none, equation denom: the condit"),
+        ('denom = "v" }', 'state.v = { when = "zz" } }', "root=none, state v: when 'zz' uses 'zz'"),
+        ('denom = "v" }', 'state.v = { init = "zz" } }', "root=none, state v: init 'zz' is neith"),
+        ('denom = "v" }', "state.w = { init = 0 } }", "root=none: the state w is never assigned"),
+        ('"no root", ', '"no root", default = true, ', "the default 'none' replaces nothing"),
+        ('"as written"', '"as written", denom = "v"', "axis root: the default 'plain' replaces no"),
+        ('"as written"', '"as written", state.v = 1', r"\[variant.root.plain\] must be a table"),
+        ('"as written"', '"as written", state.v = {}', "axis root: the default 'plain' replaces"),
+        ("[variant.root]", '[default]\nroot = ["none"]\n[variant.root]', "which is no variant"),
+        ('denom = "v" }', f'denom = "v * 1{"0" * 400}" }}', "denom: a constant is beyond"),
+        ("lr < 2", "lr < 1e999", "requires: a constant is beyond the largest double"),
+        ('denom = "v" }', f'denom = "{"-" * 950}v" }}', "denom: the expression is nested more"),
         ("[variant.root]", '[default]\nroot = "no"\n[variant.root]', "which is no variant"),
         ('name = "mine"', 'name = "mine"\nextends = "nothing"', "unknown spec 'nothing'"),
         ("if flip else", "if lr is t else", "is not a condition|not allowed"),
@@ -383,6 +403,58 @@ def test_refusals_name_the_place(tmp_path: Path, old: str, new: str, says: str) 
         load(path)
     assert "mine" in str(refused.value) or "unknown spec" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_equations_that_are_put_into_each_other_nest(tmp_path: Path) -> None:
+    """A chain of equations is as deep for what walks it as one expression."""
+
+    def chain(length: int) -> str:
+        links = [f'x{k + 1} = "sqrt(x{k} + lr)"' for k in range(length)]
+        last = f'denom = "x{length}"'
+        return GOOD.replace('denom = "sqrt(v)"', "\n".join(['x0 = "v"', *links, last]))
+
+    load(written(tmp_path, chain(25), "short"))
+    with pytest.raises(SpecError, match=r"put into each other are \d+ levels deep"):
+        load(written(tmp_path, chain(60), "long"))
+
+
+def test_a_file_is_extended_from_where_the_extending_one_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    written(tmp_path, GOOD)
+    child = 'name = "%s"\ntitle = "Child"\ncite = "x"\nextends = "%s"\n[default]\nroot = "none"'
+    path = written(tmp_path / "specs", child % ("child", "../mine.toml"), "child")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert equations_of(load(path), {})["denom"] == ("v",)
+    assert equations_of(load("../specs/child.toml"), {})["denom"] == ("v",)
+    itself = written(tmp_path / "specs", child % ("it", "../specs/it.toml"), "it")
+    with pytest.raises(SpecError, match="extends itself"):
+        load(itself)
+
+
+def test_the_default_of_an_extending_spec_takes_its_states_along(tmp_path: Path) -> None:
+    base = GOOD.replace('denom = "v" }', 'state.v = { init = 1 } }\nnumber = { effect = "x" }')
+    written(tmp_path, base)
+    child = 'name = "child"\ntitle = "Child"\ncite = "x"\nextends = "mine.toml"\n[default]\n'
+    spec = load(written(tmp_path, child + 'root = "none"', "child"))
+    assert states_of(spec, {})["v"].init == "1.0"
+    assert states_of(spec, {"root": "plain"})["v"].init == "0.0"
+    assert states_of(spec, {"root": "plain"})["v"].nonneg
+    assert states_of(spec, {"root": "3"})["v"].init == "3.0"
+    adds = base.replace("state.v = {", 'w = "v", state.w = {')
+    written(tmp_path, adds, "adds")
+    with pytest.raises(SpecError, match=r"\[default\] root = 'none' adds the state w"):
+        load(written(tmp_path, child.replace("mine", "adds") + 'root = "none"', "other"))
+
+
+def test_a_condition_on_the_first_lr(tmp_path: Path) -> None:
+    spec = load(written(tmp_path, GOOD.replace("if flip else", "if lr == lr0 else"), "first"))
+    hypers: dict[str, Value] = {"lr": 0.5, "flip": False}
+    unchanged = program(spec, {}, hypers, 2)
+    assert program(spec, {}, {**hypers, "lr0": 0.5}, 2) is unchanged
+    assert program(spec, {}, {**hypers, "lr0": 0.25}, 2) is not unchanged
 
 
 def test_no_such_spec(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def march(
     """
     out = np.empty((len(at), len(settings), start.size), Real)
     tested = set().union(*(expr.names(expr.parse(c, where="")) for c in m.conditions))
+    if "lr0" in tested:
+        tested.add("lr")
     alike: dict[tuple[Any, ...], list[int]] = {}
     for k, hyper in enumerate(settings):
         key = tuple(hyper[n] for n in sorted(tested) if n in hyper)

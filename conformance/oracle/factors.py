@@ -103,19 +103,22 @@ class Factors:
             zero = np.zeros((1, 1), self.real)
             every = np.ones((1, 1), np.bool_)
             return Majorant(zero, zero, zero, self.one, 0, 0, True, zero=every)
-        relative = np.where(value == 0, 0, error / np.abs(value)) + SLACK * self.us
+        slack = np.abs(value) - error
+        known = (error == 0) | (slack > 0)  # else the sign is open, or zero may be computed
+        least = np.abs(value) if exponent > 0 else slack
+        relative = np.where(known & (value != 0), error / least, 0) + SLACK * self.us
         v = value if exponent > 0 else 1 / value
         size = np.abs(v)
-        unsafe = somewhere(~(size <= self.largest))
-        vanishing = np.where(value == 0, 2 * error, 0)  # inexact, and zero by cancellation
+        unsafe = somewhere(~(size <= self.largest) | (exponent < 0) & ~known)
+        vanishing = np.where(known, 0, 2 * error)
         return Majorant(
             v,
             size,
-            size * (self.u + relative + self.own) + vanishing,
+            size * (relative + (self.u + self.own) * (1 + relative)) + vanishing,
             np.maximum(self.one, size),
             1,
             1,
-            bool((v >= 0).all()),
+            bool(((v >= 0) & known).all()),
             unsafe,
         )
 

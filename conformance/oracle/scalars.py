@@ -13,7 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..expr import Const, Graph, Hyper, Index, Let, Power, Product, Root, Sum
+from ..expr import (
+    Absolute,
+    Const,
+    Graph,
+    Hyper,
+    Index,
+    Let,
+    Maximum,
+    Power,
+    Product,
+    Root,
+    Sign,
+    Sum,
+)
 from ..formats import FORMATS
 
 Real = np.longdouble
@@ -80,10 +93,18 @@ that keeps every scalar in a float32 tensor and flushes subnormals, as TensorFlo
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A scalar over all rows: exact value and absolute error, each of shape (rows,)."""
+    """A scalar over all rows: exact value and absolute error, each of shape (rows,).
+
+    The error is infinite, or NaN, where nothing is known of what is computed.
+    """
 
     value: Array
     error: Array
+
+    @property
+    def slack(self) -> Array:
+        """The least size that may be computed; at most zero where the sign is open."""
+        return np.abs(self.value) - self.error
 
 
 class Scalars:
@@ -139,27 +160,55 @@ class Scalars:
                     error = error + (len(parts) - 1) * u * total
             case Product(factors):
                 value = np.ones(len(self.rows), Real)
-                relative = np.zeros_like(value)
+                relative, most = np.zeros_like(value), np.ones_like(value)
+                known = np.ones(len(self.rows), np.bool_)
                 for exponent, j in factors:
                     x = self[j]
                     value = value * x.value if exponent > 0 else value / x.value
-                    size = np.abs(x.value)
-                    relative = relative + np.where(x.value == 0, 0, x.error / (size - x.error)) + u
-                error = np.abs(value) * relative * (1 + relative)
+                    relative = relative + np.where(x.error == 0, 0, x.error / x.slack) + u
+                    # one over what may be computed as zero may be anything
+                    least = np.where((x.error > 0) & ~(x.slack > 0), 0, x.slack)
+                    most = most * (np.abs(x.value) + x.error) if exponent > 0 else most / least
+                    known = known & ((x.error == 0) | (x.slack > 0))
+                apart = np.abs(value) + most * (1 + 2 * len(factors) * u)
+                error = np.where(known, np.abs(value) * relative * (1 + relative), apart)
             case Power(base, exponent):
                 b, n = self[base], self[exponent]
                 value = b.value**n.value
                 slope = np.where(b.value > 0, np.abs(n.value * np.log(b.value)), 0)
                 relative = u * (2 + np.abs(n.value) + 3 * slope)
-                relative = relative + np.where(b.value > 0, np.abs(n.value) * b.error / b.value, 0)
-                error = np.abs(value) * relative
+                error = np.abs(value) * (relative + _moved(b, n) * (1 + relative))
             case Root(argument):
                 x = self[argument]
                 value = np.sqrt(x.value)
-                error = u * value + np.where(x.value > 0, x.error / value, np.sqrt(x.error))
+                error = u * value + np.where(x.error == 0, 0, x.error / value)
+                error = np.where((x.error > 0) & ~(x.slack >= 0), np.inf, error)  # or NaN
+            case Maximum(left, right):
+                x, y = self[left], self[right]
+                value = np.maximum(x.value, y.value)
+                error = np.maximum(x.error, y.error)
+                for larger, other in ((x, y), (y, x)):
+                    wins = larger.value - larger.error > other.value + other.error
+                    error = np.where(wins, larger.error, error)
+            case Absolute(argument):
+                x = self[argument]
+                value, error = np.abs(x.value), x.error
+            case Sign(argument):
+                x = self[argument]
+                value = np.sign(x.value)
+                error = np.where((x.error == 0) | (x.slack > 0), 0, Real(2))  # either sign, or none
             case node:
                 raise TypeError(f"{type(node).__name__} is no scalar operation")
         return Scalar(value, error)
+
+
+def _moved(b: Scalar, n: Scalar) -> Array:
+    """How far the errors of base and exponent can move ``b**n``, relative to it."""
+    logarithm = np.where(b.value > 0, np.abs(np.log(b.value)), 0)
+    off = np.where(b.error == 0, 0, b.error / b.slack)  # of the logarithm of the base
+    shift = np.where(n.error == 0, 0, n.error * (logarithm + off)) + np.abs(n.value) * off
+    sure = ((b.error == 0) | (b.slack > 0)) & ((n.error == 0) | (b.value > 0))
+    return np.where(sure, np.expm1(shift), np.inf)
 
 
 def _longdouble(n: int) -> np.longdouble:

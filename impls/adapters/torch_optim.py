@@ -185,7 +185,7 @@ class TorchLike:
         return TorchSession(self, scenario, spec)
 
     def repro(self, scenario: Scenario, spec: Spec) -> str:
-        return script(self, scenario, spec)
+        return script(self, scenario)
 
     def contracts(self, spec: Spec, hyper: Hypers, dtype: str) -> Sequence[Script | Variation]:
         return contracts(self, spec, hyper, dtype)

@@ -18,7 +18,6 @@ from optconform.scenario import (
     gradient,
     initial,
 )
-from optconform.spec import Spec
 
 if TYPE_CHECKING:
     from optconform.impls.adapters.torch_optim import TorchLike
@@ -68,7 +67,7 @@ GRADIENTS = {**TENSORS, "sparse": sparse, "sparse-twice": in_halves, "expanded":
 """How gradients are."""
 
 
-def script(impl: "TorchLike", scenario: Scenario, spec: Spec) -> str:
+def script(impl: "TorchLike", scenario: Scenario) -> str:
     """A Python script that replays ``scenario`` and prints every tensor after every step."""
     fmt = FORMATS[scenario.dtype]
     out = prelude(impl, "make")
