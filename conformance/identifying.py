@@ -10,6 +10,7 @@ import click
 from .findings import profile_in_words
 from .options import claimable, drawing, output_file, parse_hyper
 from .oracle.scalars import Profile
+from .printing import say
 from .record import dumps, write
 from .spec_file import load
 from .worker import START_TIMEOUT, ask, list_target
@@ -52,7 +53,7 @@ def identify(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for reply in pool.map(lambda r: ask(r, START_TIMEOUT + timeout), requests):
             answers.append(reply["answer"])
-            click.echo(in_words(reply["answer"]))
+            say(in_words(reply["answer"]))
     if output is not None:
         rest = {"implementations": answers} if len(answers) > 1 else {}
         write(output, dumps({**answers[0], **rest}))

@@ -29,6 +29,7 @@ from packaging.version import InvalidVersion, Version
 
 from .errors import RequestError
 from .formats import FORMATS
+from .printing import visible
 from .scenario import AddGroup, Param, Scenario, SetHyper, Step, from_json
 from .spec import Spec
 
@@ -80,8 +81,10 @@ def check_of(finding: Finding) -> str:
 
 
 def reason(text: str) -> str:
-    """A sentence without its numbers."""
-    return re.sub(r"(?<![\w.])[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf)(?!\w)", "#", text)
+    """A sentence without its numbers, as a record has it."""
+    return re.sub(
+        r"(?<![\w.])[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf)(?!\w)", "#", visible(text)
+    )
 
 
 def reason_of(finding: Finding) -> str:

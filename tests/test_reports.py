@@ -23,7 +23,8 @@ from optconform.reports.baseline import changes
 from optconform.reports.baseline import told as told_of
 from optconform.reports.equations import DEEPEST, Spec, identifier, parsed, rules
 from optconform.reports.ratios import plot
-from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short, visible
+from optconform.printing import visible
+from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 
