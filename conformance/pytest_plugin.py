@@ -42,11 +42,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group(name): items that one process should run")
-    if config.getoption("hypothesis_profile", None) == "dev":
-        from hypothesis import settings
-
-        # what Hypothesis does by default outside of CI, under a name beside its own "ci"
-        settings.register_profile("dev", settings(derandomize=False))
     examples = config.getoption("optconform_examples")
     if examples is not None and examples < 1:
         raise pytest.UsageError("--optconform-examples must be at least 1")

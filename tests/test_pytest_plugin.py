@@ -181,3 +181,19 @@ def test_bad_options_are_one_line(tmp_path: Path, options: list[str], sentence: 
     said = [line for line in (done.stdout + done.stderr).splitlines() if sentence in line]
     assert len(said) == 1
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_profiles_of_an_adopter_are_its_own(tmp_path: Path) -> None:
+    """Whatever a library calls the profiles of its own tests, they hold."""
+    lines = "from hypothesis import settings\nsettings.register_profile('dev', max_examples=7)\n"
+    (tmp_path / "conftest.py").write_text(lines)
+    (tmp_path / "test_it.py").write_text(
+        "from hypothesis import settings\n"
+        "def test_seven():\n"
+        "    assert settings().max_examples == 7\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--hypothesis-profile", "dev"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
