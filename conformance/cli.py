@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(" ".join(e.format_message().split()))
     except RequestError as e:
         _fail(str(e))
+    except OSError as e:  # a disk that is full, a folder that went while the run was under way
+        _fail(f"{e.filename}: {e.strerror}" if e.filename else str(e))
     except (click.Abort, KeyboardInterrupt):
         say("optconform: interrupted", err=True)
         sys.exit(130)

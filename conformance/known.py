@@ -82,9 +82,7 @@ def check_of(finding: Finding) -> str:
 
 def reason(text: str) -> str:
     """A sentence without its numbers, as a record has it."""
-    return re.sub(
-        r"(?<![\w.])[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf)(?!\w)", "#", visible(text)
-    )
+    return re.sub(r"(?<![\w.])[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf)(?!\w)", "#", visible(text))
 
 
 def reason_of(finding: Finding) -> str:

@@ -129,9 +129,14 @@ def plain(x: Any) -> Any:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is until it is whole."""
+    return path.with_name(path.name + ".part")
 
 
 def dumps(data: Mapping[str, Any]) -> str:

@@ -100,9 +100,7 @@ def mutants(
     for m in _distinct(entries):
         say(f"equivalent: {m['program']}: {m['where']}: {m['change']}: {m['reason']}")
     total = {v: sum(p[v] for p in programs) for v in ("killed", "equivalent", "survived")}
-    say(
-        ", ".join(f"{n:,} {v}" for v, n in total.items()) + f", in {data['run']['seconds']} s"
-    )
+    say(", ".join(f"{n:,} {v}" for v, n in total.items()) + f", in {data['run']['seconds']} s")
     _write(data, outputs, mutants_table)
     sound = all(p["control"] == "conforms" for p in programs)
     return 0 if sound and not total["survived"] else 1

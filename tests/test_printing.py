@@ -40,7 +40,7 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("odd")
-    (made / "odd.py").write_text(LIBRARY % f"raise RuntimeError({ascii(SAYS)})")
+    (made / "odd.py").write_text(LIBRARY % f"raise RuntimeError({SAYS!a})")
     return made
 
 
