@@ -12,7 +12,8 @@ from . import known
 from .errors import RequestError
 from .known import Divergence, for_cell, replays
 from .options import output_file
-from .record import SCHEMA, write
+from .printing import say
+from .record import SCHEMA, plain, write
 from .scenario import to_json
 from .spec_file import load
 from .worker import Job
@@ -32,7 +33,7 @@ def with_known(
         entries.append(about)
         cells.append(cell)
     for sentence in known.unmatched(divergences, cells):
-        click.echo(f"optconform: {sentence}", err=True)
+        say(f"optconform: {sentence}", err=True)
     return made, entries
 
 
@@ -72,19 +73,19 @@ def known_command(record: str, issue: str, output: str | None) -> None:
         entries.append(known.entry_of(result, finding, issue=issue, taken=taken))
     text = "\n".join(entries)
     if path is None:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return
     if there and text:
         text = path.read_text(encoding="utf-8").rstrip() + "\n\n" + text
     if text:
         write(path, text)
-    click.echo(f"wrote {path}: {len(entries)} new, {len(there)} there before")
+    say(f"wrote {path}: {len(entries)} new, {len(there)} there before")
 
 
 def _findings(record: str) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """The findings of a record that are not marked as known, each with its result."""
     try:
-        data = json.loads(Path(record).read_text(encoding="utf-8"))
+        data = plain(json.loads(Path(record).read_text(encoding="utf-8")))
         if data["schema"] != SCHEMA:
             raise ValueError(f"its schema is {data['schema']!r}")
         found = [(r, f) for r in data["results"] for f in r["findings"] if "known" not in f]

@@ -84,9 +84,20 @@ class Judge:
     shared: Path | None = None
     database: Any = None
     found: dict[str, Result] = field(default_factory=dict)
+    met: dict[str, Implementation] = field(default_factory=dict)
+
+    def taken(self, cell: Cell) -> str:
+        """A sentence when the name of ``cell`` is that of another implementation, met before: the
+        verdict on one would be told of both."""
+        if self.met.setdefault(cell.key, cell.implementation) == cell.implementation:
+            return ""
+        name = cell.implementation.name
+        return f"two different implementations are called {name!r}; give each a name of its own"
 
     def result(self, cell: Cell) -> Result:
         """The settled result of a cell: known findings are marked, stale entries are findings."""
+        if told := self.taken(cell):
+            raise RequestError(told)
         if cell.key not in self.found:
             self.found[cell.key] = self._shared(cell) if self.shared else self._judged(cell)
         result: Result = self.found[cell.key]["result"]

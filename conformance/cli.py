@@ -25,6 +25,7 @@ from .identifying import identify
 from .journal import Journal
 from .listing import implementations_of, listing
 from .options import claimable, drawing, output_file, parse_hyper, parse_variant
+from .printing import say, visible
 from .record import command_line, dumps, record, write
 from .recording.commands import audit_command, diff_command, record_command
 from .render import box, latex
@@ -61,14 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(" ".join(e.format_message().split()))
     except RequestError as e:
         _fail(str(e))
+    except OSError as e:  # a disk that is full, a folder that went while the run was under way
+        _fail(f"{e.filename}: {e.strerror}" if e.filename else str(e))
     except (click.Abort, KeyboardInterrupt):
-        click.echo("optconform: interrupted", err=True)
+        say("optconform: interrupted", err=True)
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _fail(message: str) -> None:
-    click.echo("optconform: " + " ".join(message.split()), err=True)
+    say("optconform: " + " ".join(message.split()), err=True)
     sys.exit(2)
 
 
@@ -191,10 +194,13 @@ def check(
         [job.spec for job in todo],
         checks,
     )
-    _tell(made)
-    _write(made, outputs)
+    data = json.loads(dumps(made))
+    _write(data, outputs)  # before anything is printed: what is found is not lost with a terminal
     if journal is not None:
         journal.done()
+    _tell(data)
+    for path in filter(None, outputs):
+        say(f"wrote {path}")
     return 0 if conformed(results) else 1
 
 
@@ -237,7 +243,7 @@ def _run(
             bar.update(task, advance=1, findings=findings, checks=sum(running.values()))
             if not console.is_terminal:
                 console.print(
-                    f"[{len(found)}/{len(todo)}] {name}: {result['verdict']}",
+                    visible(f"[{len(found)}/{len(todo)}] {name}: {result['verdict']}"),
                     markup=False,
                     highlight=False,
                     soft_wrap=True,
@@ -246,7 +252,7 @@ def _run(
 
 
 def _tell(made: Mapping[str, Any]) -> None:
-    """The matrix and the findings, for people."""
+    """The matrix and the findings, for people; all that a record says is visible."""
     console = Console(soft_wrap=True, highlight=False)
     rows: dict[tuple[str, str], dict[str, Message]] = {}
     for r in made["results"]:
@@ -293,15 +299,13 @@ def _escape(text: str) -> str:
     return escape(text)
 
 
-def _write(made: Mapping[str, Any], outputs: Sequence[Path | None]) -> None:
+def _write(data: Mapping[str, Any], outputs: Sequence[Path | None]) -> None:
     from .reports import render_html, render_markdown
 
-    data = json.loads(dumps(made))
     renders: tuple[Callable[[Any], str], ...] = (dumps, render_html, render_markdown)
     for path, render in zip(outputs, renders, strict=True):
         if path is not None:
             write(path, render(data))
-            click.echo(f"wrote {path}")
 
 
 # ---- show ------------------------------------------------------------------------------------
@@ -315,7 +319,7 @@ def show(spec: str, variants: tuple[str, ...], as_latex: bool) -> None:
     """Print the algorithm box of SPEC, a name or a .toml file."""
     loaded = load(spec)
     variant = loaded.variant(parse_variant(variants))
-    click.echo((latex if as_latex else box)(loaded, variant))
+    say((latex if as_latex else box)(loaded, variant))
 
 
 cli.add_command(listing)

@@ -11,6 +11,7 @@ import click
 from .comparison.compare import SCHEMA, as_dict
 from .comparison.compare import compare as compared
 from .options import output_file, parse_hyper
+from .printing import say
 from .record import dumps, environment, write
 from .spec import Value
 
@@ -61,7 +62,7 @@ def compare(
         write(path, whole)
     tell_comparison(made)
     for path, _ in rendered:
-        click.echo(f"wrote {path}")
+        say(f"wrote {path}")
     return 0
 
 

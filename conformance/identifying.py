@@ -7,12 +7,16 @@ from typing import Any
 
 import click
 
+from .errors import RequestError
 from .findings import profile_in_words
+from .identify import UNEXPLAINED
 from .options import claimable, drawing, output_file, parse_hyper
 from .oracle.scalars import Profile
+from .printing import say
 from .record import dumps, write
+from .serve import Message
 from .spec_file import load
-from .worker import START_TIMEOUT, ask, list_target
+from .worker import START_TIMEOUT, Lost, ask, list_target
 
 
 @click.command()
@@ -32,7 +36,8 @@ def identify(
 ) -> int:
     """Say which variant and precision profile TARGET follows.
 
-    Paths that are compiled for minutes are left out.  Exit status 1 when one follows no variant.
+    Paths that are compiled for minutes are left out unless TARGET names them.  Exit status 1 when
+    one follows no variant.
     """
     output = output_file(json_path)
     fixed = parse_hyper(hypers)
@@ -40,29 +45,63 @@ def identify(
     if spec_option is not None:
         claimable(load(spec_option), {}, fixed)
     requests = []
-    for found in list_target(target, spec_option):
+    for found in _paths(target, spec_option):
         claimable(load(found["spec"]), {}, fixed)
-        if not found["slow"]:
-            requests.append({
-                "do": "identify", "target": target, "spec_option": spec_option,
-                "implementation": found["implementation"], "spec": found["spec"],
-                "settings": settings,
-            })  # fmt: skip
+        requests.append({
+            "do": "identify", "target": target, "spec_option": spec_option,
+            "implementation": found["implementation"], "spec": found["spec"],
+            "claimed": found["variant"], "settings": settings,
+        })  # fmt: skip
     answers = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for reply in pool.map(lambda r: ask(r, START_TIMEOUT + timeout), requests):
-            answers.append(reply["answer"])
-            click.echo(in_words(reply["answer"]))
+        for answer in pool.map(lambda r: _answer(r, timeout), requests):
+            answers.append(answer)
+            say(in_words(answer))
     if output is not None:
         rest = {"implementations": answers} if len(answers) > 1 else {}
         write(output, dumps({**answers[0], **rest}))
     return 0 if all(a["variant"] is not None for a in answers) else 1
 
 
+def _paths(target: str, spec: str | None) -> list[Message]:
+    """The paths to identify; those that are slow to start only if they are named."""
+    found = list_target(target, spec)
+    if target.endswith("]"):
+        return found
+    kept = [i for i in found if not i["slow"]]
+    slow = ", ".join(i["implementation"] for i in found if i["slow"])
+    if not kept:
+        raise RequestError(
+            f"{target} has only paths that are compiled for minutes; name one: {slow}"
+        )
+    if slow:
+        say(f"left out, compiled for minutes: {slow}", err=True)
+    return kept
+
+
+def _answer(request: Message, timeout: float) -> Message:
+    """What a process of its own says; where it does not live to, that is the explanation."""
+    try:
+        answer: Message = ask(request, START_TIMEOUT, scenario=timeout)["answer"]
+    except Lost as e:
+        return {
+            "implementation": request["implementation"],
+            **UNEXPLAINED.as_dict(),
+            "only_here": [],
+            "spec": load(request["spec"]).name,
+            "claimed": request["claimed"],
+            "remaining": [],
+            "explanation": str(e),
+        }
+    return answer
+
+
 def in_words(answer: Mapping[str, Any]) -> str:
     """An answer of the investigation, a line each: what it follows, why, and what is left open."""
     variant = answer["variant"]
     said = "follows no variant" if variant is None else f"follows {_label(variant)}"
+    if variant is None and not answer["rejected"]:
+        said = "not identified"
     profile = Profile(**answer["profile"])
     if profile != Profile():
         said += f", and {profile_in_words(profile)}"

@@ -29,6 +29,7 @@ from packaging.version import InvalidVersion, Version
 
 from .errors import RequestError
 from .formats import FORMATS
+from .printing import visible
 from .scenario import AddGroup, Param, Scenario, SetHyper, Step, from_json
 from .spec import Spec
 
@@ -80,8 +81,8 @@ def check_of(finding: Finding) -> str:
 
 
 def reason(text: str) -> str:
-    """A sentence without its numbers."""
-    return re.sub(r"(?<![\w.])[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf)(?!\w)", "#", text)
+    """A sentence without its numbers, as a record has it."""
+    return re.sub(r"(?<![\w.])[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf)(?!\w)", "#", visible(text))
 
 
 def reason_of(finding: Finding) -> str:
@@ -207,22 +208,28 @@ def replays(entries: Sequence[Divergence]) -> list[Divergence]:
 
 
 def stale(result: Mapping[str, Any], entries: Sequence[Divergence]) -> list[Divergence]:
-    """The entries that a result shows to be fixed."""
+    """The entries that a result shows to be fixed; what was not judged shows nothing."""
     if result["verdict"] == "unsupported":
         return []
     seen = dict(zip((d.id for d in replays(entries)), result.get("replayed", ()), strict=False))
     contracts = result["checks"].get("contracts", {})
-    out = []
-    for d in entries:
+    whole = result["verdict"] != "error" and not _cut_short(result)
+
+    def fixed(d: Divergence) -> bool:
         if d.check in contracts:  # which brings the scenarios that it compares
-            still = str(contracts[d.check]).startswith("broken")
-        elif d.id in seen:
-            still = d.check in seen[d.id]
-        else:
-            still = any(d.is_about(f) for f in result["findings"])
-        if not still:
-            out.append(d)
-    return out
+            return bool(contracts[d.check] == "held")
+        if d.scenario is not None:  # a run that broke off may have come to it later
+            return d.id in seen and not {d.check, "run"} & set(seen[d.id])
+        return whole and not any(d.is_about(f) for f in result["findings"])
+
+    return [d for d in entries if fixed(d)]
+
+
+def _cut_short(result: Mapping[str, Any]) -> bool:
+    """Whether the subject, or optconform, did not live to the end: what ended it is the message."""
+    return any(
+        f["kind"] == "crash" and f["summary"] == result["message"] for f in result["findings"]
+    )
 
 
 def settle(result: dict[str, Any], entries: Sequence[Divergence]) -> dict[str, Any]:

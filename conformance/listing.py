@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from rich.table import Table
 from .errors import RequestError
 from .implementation import LIBRARIES, installed
 from .options import output_file
+from .printing import say
 from .record import environment, write
 from .serve import Message
 from .spec_file import bundled, load
@@ -49,10 +51,30 @@ def implementations_of(
         elif target in named:
             raise answer
         else:
-            click.echo(f"left out: {target}: {answer}", err=True)
+            say(f"left out: {target}: {answer}", err=True)
     if not found:
         raise RequestError("no library that is installed can be judged")
+    _told_apart(found)
     return found
+
+
+def _told_apart(found: Sequence[tuple[str, Sequence[Message]]]) -> None:
+    """Raises RequestError where classes of two files have one name in reports."""
+    first: dict[str, str] = {}
+    for target, implementations in found:
+        for name in (i["implementation"] for i in implementations):
+            other = first.setdefault(name, target)
+            if _file(other) != _file(target):
+                raise RequestError(
+                    f"{other} and {target} would both be {name} in the report: "
+                    "rename a file, or judge them in two runs"
+                )
+
+
+def _file(target: str) -> Path | None:
+    """The file that a target names, if it names one."""
+    where = target.rpartition(":")[0]
+    return Path(where).resolve() if where.endswith(".py") or "/" in where else None
 
 
 @click.command("list")
@@ -71,22 +93,22 @@ def listing(what: str, targets: tuple[str, ...], json_path: str | None) -> None:
     if what == "specs":
         for name in bundled():
             s = load(name)
-            click.echo(f"{name:<10} {s.title}: {s.cite}")
+            say(f"{name:<10} {s.title}: {s.cite}")
     elif what == "implementations":
         for library in LIBRARIES:
             try:
                 listed = list_target(library, None)
             except RequestError as e:  # not installed
-                click.echo(str(e))
+                say(str(e))
                 continue
             for found in listed:
-                click.echo(
+                say(
                     f"{found['implementation']:<38} {found['spec']:<10} "
                     f"{found['library']} {found['version']}"
                 )
     elif what == "checks":
         for name, sentence in known_checks().items():
-            click.echo(f"{name:<22} {sentence}")
+            say(f"{name:<22} {sentence}")
     else:
         _defaults(targets, json_path)
 
@@ -116,16 +138,17 @@ def _defaults(targets: Sequence[str], json_path: str | None) -> None:
     for name in dict.fromkeys(r["spec"] for r in rows):
         with console.capture() as shown:
             console.print(defaults_table(name, [r for r in rows if r["spec"] == name]), crop=False)
+        # bold as rich writes it; what processes tell is visible already
         click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()) + "\n")
     if rows:
         versions = dict.fromkeys(f"{r['library']} {r['version']}".strip() for r in rows)
-        click.echo("* differs from the spec's default   — cannot be chosen for a group")
-        click.echo(", ".join(versions))
+        say("* differs from the spec's default   — cannot be chosen for a group")
+        say(", ".join(versions))
     for sentence in missing.values():
-        click.echo(sentence)
+        say(sentence)
     if output is not None:
         write(output, by_lines(found))
-        click.echo(f"wrote {output}")
+        say(f"wrote {output}")
 
 
 def defaults_table(spec: str, rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .errors import RequestError
+from .record import part_of
 from .spec import Spec, Value
 
 
@@ -30,7 +31,7 @@ def parse_hyper(pairs: Sequence[str]) -> dict[str, Value]:
             raise RequestError(f"--hyper {pair!r} is not NAME=VALUE")
         try:
             value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             raise RequestError(f"--hyper {pair!r}: {text!r} is not a Python literal") from None
         if name == "betas":
             if not isinstance(value, tuple | list) or len(value) != 2:
@@ -44,7 +45,11 @@ def parse_hyper(pairs: Sequence[str]) -> dict[str, Value]:
 def _number(value: Any, pair: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RequestError(f"--hyper {pair!r}: {value!r} is not a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        name = pair.partition("=")[0]
+        raise RequestError(f"--hyper {name}: the number is larger than any double") from None
 
 
 def claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value]) -> None:
@@ -56,7 +61,7 @@ def claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value
 
 
 def output_file(path: str | None) -> Path | None:
-    """A file to be written: its folder must be there before anything is run."""
+    """A file to be written: that it can be is tried before anything is run."""
     if path is None:
         return None
     out = Path(path)
@@ -64,6 +69,12 @@ def output_file(path: str | None) -> Path | None:
         raise RequestError(f"cannot write {path}: there is no folder {out.parent}")
     if out.is_dir():
         raise RequestError(f"cannot write {path}: it is a folder")
+    part = part_of(out)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as e:
+        raise RequestError(f"cannot write {path}: {e.strerror}") from None
     return out
 
 

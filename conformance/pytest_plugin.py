@@ -42,11 +42,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group(name): items that one process should run")
-    if config.getoption("hypothesis_profile", None) == "dev":
-        from hypothesis import settings
-
-        # what Hypothesis does by default outside of CI, under a name beside its own "ci"
-        settings.register_profile("dev", settings(derandomize=False))
     examples = config.getoption("optconform_examples")
     if examples is not None and examples < 1:
         raise pytest.UsageError("--optconform-examples must be at least 1")
@@ -121,10 +116,11 @@ def _judge(config: pytest.Config) -> "Judge":
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Make the judge, bring the items of a cell together, and warn of known divergences that
     concern nothing that was collected."""
-    cells, places = {}, []
+    cells, places, met = {}, [], []
     for place, item in enumerate(items):
         case: Any = getattr(getattr(item, "callspec", None), "params", {}).get("case")
         if type(case).__module__ == "optconform.testing":
+            met.append(case.cell)
             cells[case.cell.key] = case.cell
             places.append((case.cell.key, place))
     if not cells:
@@ -137,6 +133,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from .known import unmatched
 
     judge = _judge(config)
+    told = [sentence for cell in met if (sentence := judge.taken(cell))]
+    if told and not hasattr(config, "workerinput"):  # of a worker's it is the items that fail
+        raise pytest.UsageError(f"optconform: {told[0]}")
     if getattr(config, "workerinput", {}).get("workerid", "gw0") != "gw0":
         return
     described = [c.described for c in cells.values()]

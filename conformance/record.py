@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__
+from .printing import visible
 from .render import box, equations, latex, symbols
 from .spec import Spec, Variant, equations_of, states_of
 from .spec_file import load
@@ -111,9 +112,12 @@ def record(
 
 
 def plain(x: Any) -> Any:
-    """``x`` in strict JSON: non-finite numbers become the strings nan, inf and -inf."""
+    """``x`` in strict JSON: non-finite numbers become the strings nan, inf and -inf, and what a
+    text hides is spelled out."""
+    if isinstance(x, str):
+        return visible(x)
     if isinstance(x, Mapping):
-        return {str(k): plain(v) for k, v in x.items()}
+        return {visible(str(k)): plain(v) for k, v in x.items()}
     if isinstance(x, list | tuple):
         return [plain(v) for v in x]
     if isinstance(x, np.generic):
@@ -125,9 +129,14 @@ def plain(x: Any) -> Any:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is until it is whole."""
+    return path.with_name(path.name + ".part")
 
 
 def dumps(data: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import click
 
 from .errors import RequestError
 from .options import output_file
+from .printing import say
 from .record import write
 
 
@@ -57,7 +58,7 @@ def report(
         raise RequestError(f"cannot render {record}: it is nested too deeply") from None
     for path, text in rendered:
         write(path, text)
-        click.echo(f"wrote {path}")
+        say(f"wrote {path}")
     return 0
 
 

@@ -67,7 +67,7 @@ def conformance_tests(
     ``hyper`` fixes hyperparameters by the spec's names.  ``dtypes`` are float32, float64, bfloat16
     or float16; by default all that the subject takes.  ``examples`` scenarios of at most ``steps``
     steps are drawn for each dtype; with a ``seed`` always the same.  ``known`` is a file of known
-    divergences, relative to the calling file.
+    divergences, relative to the calling file.  No two implementations have one name.
 
     Raises RequestError, one sentence, when the request cannot be carried out.
     """
@@ -191,7 +191,10 @@ def _method(cases: Sequence[Case], several: bool, doc: str) -> Callable[..., Non
 def _hold(case: Case, config: pytest.Config) -> None:
     """Pass, skip, xfail or fail, by what the result of the cell says of the check."""
     judge = config.stash.get(JUDGE, None) or config.stash.setdefault(JUDGE, Judge())
-    result = judge.result(case.cell)
+    try:
+        result = judge.result(case.cell)
+    except RequestError as e:
+        pytest.fail(str(e), pytrace=False)
     if result["verdict"] == "unsupported":
         if case.chosen and case.check == "run":
             pytest.fail(f"{_who(result)} is unsupported: {result['message']}", pytrace=False)

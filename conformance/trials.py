@@ -17,6 +17,7 @@ from .formats import EXTENDED, FORMATS, format_named
 from .mutants import OPERATORS
 from .options import output_file, parse_variant, trial
 from .power import Drawing, Row, deviations, report
+from .printing import say
 from .record import command_line, environment, write
 from .spec_file import bundled, load
 from .tables import by_lines, detectability_table, label, mutants_table
@@ -85,10 +86,10 @@ def mutants(
         entries += [
             {"program": label(row), **m} for m in found if whole or m["verdict"] != "killed"
         ]
-        click.echo(_line(row, len(found)))
+        say(_line(row, len(found)))
         for m in found:
             if m["verdict"] == "survived":
-                click.echo(f"  survived: {m['operator']} in {m['where']}: {m['change']}")
+                say(f"  survived: {m['operator']} in {m['where']}: {m['change']}")
     data = {
         **_head("optconform/mutants/1", begin, drawing),
         "definition": MUTANTS,
@@ -97,11 +98,9 @@ def mutants(
         "mutants": entries,
     }
     for m in _distinct(entries):
-        click.echo(f"equivalent: {m['program']}: {m['where']}: {m['change']}: {m['reason']}")
+        say(f"equivalent: {m['program']}: {m['where']}: {m['change']}: {m['reason']}")
     total = {v: sum(p[v] for p in programs) for v in ("killed", "equivalent", "survived")}
-    click.echo(
-        ", ".join(f"{n:,} {v}" for v, n in total.items()) + f", in {data['run']['seconds']} s"
-    )
+    say(", ".join(f"{n:,} {v}" for v, n in total.items()) + f", in {data['run']['seconds']} s")
     _write(data, outputs, mutants_table)
     sound = all(p["control"] == "conforms" for p in programs)
     return 0 if sound and not total["survived"] else 1
@@ -162,7 +161,7 @@ def detectability(
         "definition": DETECTABILITY,
         "thresholds": rows,
     }
-    click.echo(detectability_table(data))
+    say(detectability_table(data))
     _write(data, outputs, detectability_table)
     return 0
 
@@ -205,4 +204,4 @@ def _write(
     for path, render in zip(outputs, (by_lines, markdown), strict=True):
         if path is not None:
             write(path, render(dict(data)))
-            click.echo(f"wrote {path}")
+            say(f"wrote {path}")

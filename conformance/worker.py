@@ -96,23 +96,40 @@ def known_checks() -> dict[str, str]:
     return told
 
 
-def ask(request: Message, timeout: float) -> Message:
-    """One request to a fresh process; its answer.  Raises RequestError when there is none."""
+class Lost(RequestError):
+    """A process that did not live to answer, or gave no answer in time."""
+
+
+def ask(request: Message, timeout: float, *, scenario: float | None = None) -> Message:
+    """One request to a fresh process; its answer, within ``timeout`` seconds.  Raises RequestError
+    when there is none.
+
+    With ``scenario``, these are the seconds until it runs a scenario, and each may take so many as
+    ``scenario`` says.
+    """
     worker = _Process()
     target = request["target"]
     try:
         worker.send(request)
-        deadline = time.monotonic() + timeout
+        limit, what = timeout, "gave no answer within"
+        deadline = time.monotonic() + limit
         while True:
             reply = worker.receive(max(deadline - time.monotonic(), 0.01))
             if reply is None:
-                raise RequestError(f"{target} gave no answer within {timeout:g} seconds")
+                raise Lost(f"{target} {what} {limit:g} seconds")
             if reply["event"] == "died":
-                raise RequestError(f"{target} ended its process ({reply['how']})")
-            if reply["event"] in ("refused", "failed"):
+                raise Lost(f"{target} ended its process ({reply['how']})")
+            if reply["event"] == "failed":
+                raise Lost(f"optconform {reply['message']}")
+            if reply["event"] == "refused":
                 raise RequestError(reply["message"])
             if reply["event"] not in ("scenario", "progress", "phase"):
                 return reply
+            if scenario is not None:
+                running = reply["event"] == "scenario"  # the subject is, and not the judge
+                limit = scenario if running else OWN_TIMEOUT
+                what = "took in one scenario longer than" if running else "gave no answer within"
+                deadline = time.monotonic() + limit
     finally:
         worker.stop()
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optconform.printing import visible
 from optconform.reports import view
 from optconform.reports.view import Json
 
@@ -44,7 +45,7 @@ def keys(results: Sequence[Json]) -> list[str]:
     seen: Counter[str] = Counter()
     out = []
     for r in results:
-        key = view.visible("/".join(r[k][:LONGEST] for k in ("spec", "implementation", "dtype")))
+        key = visible("/".join(r[k][:LONGEST] for k in ("spec", "implementation", "dtype")))
         seen[key] += 1
         out.append(key if seen[key] == 1 else f"{key}/{seen[key]}")
     return out
@@ -65,8 +66,8 @@ def told(record: Mapping[str, Any]) -> dict[str, Any]:
             {
                 "key": key,
                 "verdict": r["verdict"],
-                "follows": view.visible(view.pairs(deviations))[:LONGEST],
-                "axes": sorted(view.visible(str(a)[:80]) for a in axes),
+                "follows": visible(view.pairs(deviations))[:LONGEST],
+                "axes": sorted(visible(str(a)[:80]) for a in axes),
                 "findings": sorted(set(findings)),
             }
         )
@@ -75,7 +76,7 @@ def told(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _masked(finding: Json) -> str:
     kind, summary = view.text(finding.get("kind")), view.text(finding.get("summary"))
-    return view.visible(NUMBER.sub("#", f"{kind}: {summary}")[:LONGEST])
+    return visible(NUMBER.sub("#", f"{kind}: {summary}")[:LONGEST])
 
 
 def changes(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[Change]:

@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from optconform.printing import visible
 from optconform.reports import comparison as view
 from optconform.reports.comparison import Table
 from optconform.reports.html import is_link
 from optconform.reports.markdown import code, escape
-from optconform.reports.view import Json, visible
+from optconform.reports.view import Json
 
 WIDE = 140  # columns where the output is no terminal
 

@@ -17,7 +17,8 @@ from markupsafe import Markup
 
 from optconform import expr
 from optconform.errors import SpecError
-from optconform.reports.view import Json, as_map, as_maps, text, visible
+from optconform.printing import visible
+from optconform.reports.view import Json, as_map, as_maps, text
 
 DEEPEST = 40  # levels of an expression; those of the specs have less than ten
 MOST = 12  # followers of a rule that are named

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markupsafe import Markup
 
+from optconform.printing import visible
 from optconform.reports import baseline, coverage, equations, power, ratios, view
 from optconform.reports.equations import Equation, Spec
 from optconform.reports.view import VERDICTS, Json
@@ -64,13 +65,13 @@ def cut(value: str, most: int) -> str:
 
 def brief(value: object) -> str:
     """A name as a table shows it."""
-    shown = view.visible(cut(view.text(value), 2 * BRIEF))
+    shown = visible(cut(view.text(value), 2 * BRIEF))
     return shown if len(shown) <= BRIEF else shown[: BRIEF - 1] + "…"
 
 
 def _shown(value: Any) -> Any:
     """Every expression of the template passes here on its way to being escaped."""
-    return value if isinstance(value, Markup) else view.visible(cut(str(value), LONGEST))
+    return value if isinstance(value, Markup) else visible(cut(str(value), LONGEST))
 
 
 def environment() -> Environment:

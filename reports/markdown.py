@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from optconform.printing import visible
 from optconform.reports import view
 from optconform.reports.baseline import KINDS, changes
 from optconform.reports.overview import followed, kinds, overview_of
@@ -16,7 +17,7 @@ LONGEST = 300
 
 def escape(value: object) -> str:
     """Untrusted text as one line of Markdown that can start neither markup nor a table cell."""
-    line = " ".join(view.visible(view.text(value)).split())
+    line = " ".join(visible(view.text(value)).split())
     line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
     line = re.sub(r"[\\`*_~\[\]#!$]", r"\\\g<0>", line)
     for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):

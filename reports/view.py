@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from optconform.printing import visible
 
 SCHEMA = "optconform/report/1"
 REQUIRED = ("implementation", "spec", "dtype", "verdict")
@@ -350,14 +351,3 @@ def words(result: Json) -> str:
         said += [text(finding.get(k)) for k in ("kind", "check", "summary") if finding.get(k)]
         said += [text(finding.get(k)) for k in ("tensor", "equation") if finding.get(k)]
     return visible(" ".join(part[:300] for part in dict.fromkeys(said)))[:2000].lower()
-
-
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
-
-
-def visible(value: str) -> str:
-    """Control, bidirectional and lone-surrogate characters spelled out, so that none misleads."""
-    plain = value.replace("\r\n", "\n")
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", plain)

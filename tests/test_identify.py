@@ -12,6 +12,11 @@ import pytest
 from called import called
 from power import dialects
 
+from optconform import identifying
+from optconform.identify import Identification
+from optconform.oracle.scalars import Profile
+from optconform.worker import Lost
+
 ROOT = Path(__file__).parent.parent
 WRONG = "tests/subjects/wrong.py"
 
@@ -66,9 +71,74 @@ def test_a_process_of_its_own_says_the_same() -> None:
     assert done.stdout == called(*words).stdout
 
 
+def test_a_path_that_is_lost_is_an_answer(tmp_path: Path) -> None:
+    """And the others stay."""
+    target = "tests/subjects/hostile.py:%s"
+    few = ("--examples", 1, "--timeout", 2)
+    for name, told in (("Exits", "exit status 3"), ("Hangs", "in one scenario longer than 2 s")):
+        status, answer, said = identify(tmp_path, target % name, *few)
+        assert (status, answer["variant"], answer["unique"]) == (1, None, False)
+        assert told in answer["explanation"] and told in said
+        assert "not identified" in said
+
+
+LISTED = [
+    {"implementation": f"lib:SGD[{path}]", "spec": "sgd", "slow": path == "compiled", "variant": {}}
+    for path in ("single", "compiled", "fused")
+]
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A library with a path of each kind; what is asked of processes of their own."""
+    asked: list[str] = []
+
+    def listed(target: str, spec: str | None) -> list[dict[str, Any]]:
+        kept = [i for i in LISTED if i["implementation"].startswith(target)]
+        return kept if target != "slow" else [LISTED[1]]
+
+    def ask(request: dict[str, Any], timeout: float, *, scenario: float) -> dict[str, Any]:
+        asked.append(request["implementation"])
+        if "single" in request["implementation"]:
+            raise Lost("lib:SGD ended its process (signal SIGKILL)")
+        found = Identification("sgd", {}, Profile(), [], [{}], [{"decay": "l2"}])
+        more = {"only_here": [], "claimed": {}, "remaining": [], "explanation": "unique"}
+        name = request["implementation"]
+        return {"answer": {"implementation": name, **found.as_dict(), **more}}
+
+    monkeypatch.setattr(identifying, "list_target", listed)
+    monkeypatch.setattr(identifying, "ask", ask)
+    return asked
+
+
+def test_what_is_left_out_is_said(library: list[str], tmp_path: Path) -> None:
+    done = called("identify", "lib:SGD", "--json", tmp_path / "answer.json")
+    assert sorted(library) == ["lib:SGD[fused]", "lib:SGD[single]"]
+    assert done.stderr == "left out, compiled for minutes: lib:SGD[compiled]\n"
+    assert done.returncode == 1  # one path was lost
+    assert "lib:SGD[fused]: sgd: follows" in done.stdout and "SIGKILL" in done.stdout
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    assert [a["variant"] for a in answer["implementations"]] == [None, {}]
+
+
+def test_a_path_that_is_named_is_identified(library: list[str], tmp_path: Path) -> None:
+    status, answer, _ = identify(tmp_path, "lib:SGD[compiled]")
+    assert (status, library, answer["variant"]) == (0, ["lib:SGD[compiled]"], {})
+
+
+def test_nothing_left_is_refused(library: list[str], tmp_path: Path) -> None:
+    done = called("identify", "slow", "--json", tmp_path / "answer.json")
+    assert (done.returncode, done.stdout, library) == (2, "", [])
+    assert "name one: lib:SGD[compiled]" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
 def test_torch_follows_the_specs(name: str, tmp_path: Path) -> None:
-    _, answer, _ = identify(tmp_path, f"torch.optim:{name}", "--examples", 20)
+    out = tmp_path / "answer.json"
+    done = called("identify", f"torch.optim:{name}", "--examples", 20, "--json", out)
+    assert done.stderr == f"left out, compiled for minutes: torch.optim:{name}[compiled]\n"
+    answer = json.loads(out.read_text())
     paths = {a["implementation"]: a for a in answer["implementations"]}
     assert {f"torch.optim:{name}[{path}]" for path in ("single", "foreach", "fused")} <= set(paths)
     for path in ("single", "foreach"):

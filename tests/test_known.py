@@ -88,6 +88,41 @@ def test_a_known_finding_is_marked_and_a_fixed_one_is_told() -> None:
     assert stale(result(verdict="unsupported"), [_entry()]) == []
 
 
+ENDED = "the subject ended its process (exit status 3)"
+CRASH = {"kind": "crash", "check": "run", "summary": ENDED, "scenario": None}
+SOME = {"contracts": {}, "scenarios": 3}
+
+
+@pytest.mark.parametrize(
+    ("entry", "judged"),
+    [
+        ({}, result(CRASH, verdict="error", message=ENDED)),
+        ({"scenario": None}, result(CRASH, verdict="error", message=ENDED)),
+        # it lived until the contracts were tried
+        ({"scenario": None}, result(CRASH, message=ENDED, checks=SOME)),
+        ({"scenario": None, "check": "resume"}, result(CRASH, message=ENDED, checks=SOME)),
+        ({"scenario": None}, result(CRASH, verdict="error", checks=SOME)),
+        # the scenario was not run, or broke off
+        ({}, result(verdict="conforms")),
+        ({}, result(verdict="error", replayed=[["run"]], checks=SOME)),
+        (
+            {"scenario": None, "check": "resume"},
+            result(checks={"contracts": {"resume": "not applicable: it takes no groups"}}),
+        ),
+    ],
+)
+def test_what_was_not_judged_is_not_fixed(entry: dict[str, Any], judged: dict[str, Any]) -> None:
+    assert stale(judged, [_entry(**entry)]) == []
+
+
+def test_what_was_judged_before_the_end_is() -> None:
+    """The saved scenario went well, and so did a contract; then the process ended."""
+    lost = result(CRASH, message=ENDED, replayed=[[]], checks={"contracts": {"resume": "held"}})
+    assert len(stale(lost, [_entry(), _entry(check="resume", scenario=None)])) == 2
+    whole = result(verdict="conforms", checks=SOME)
+    assert stale(whole, [_entry(scenario=None)]) == [_entry(scenario=None)]
+
+
 @pytest.mark.parametrize("status", ["broken", "broken: it raises as in run"])
 def test_a_contract_is_known_by_its_status(status: str) -> None:
     entry = _entry(check="resume", scenario=None)

@@ -181,3 +181,52 @@ def test_bad_options_are_one_line(tmp_path: Path, options: list[str], sentence: 
     said = [line for line in (done.stdout + done.stderr).splitlines() if sentence in line]
     assert len(said) == 1
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_profiles_of_an_adopter_are_its_own(tmp_path: Path) -> None:
+    """Whatever a library calls the profiles of its own tests, they hold."""
+    lines = "from hypothesis import settings\nsettings.register_profile('dev', max_examples=7)\n"
+    (tmp_path / "conftest.py").write_text(lines)
+    (tmp_path / "test_it.py").write_text(
+        "from hypothesis import settings\n"
+        "def test_seven():\n"
+        "    assert settings().max_examples == 7\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--hypothesis-profile", "dev"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+TWO = """
+from optconform.interpreter import Interpreted, machine
+from optconform.spec_file import load
+from optconform.testing import conformance_tests
+
+spec = load("sgd")
+right = Interpreted(machine(spec, {}), "mylib:SGD")
+wrong = Interpreted(machine(spec, {"decay": "decoupled"}), "mylib:SGD")
+TestRight = conformance_tests(right, spec="sgd", dtypes=["float32"])
+TestAgain = conformance_tests(right, spec="sgd", dtypes=["float32"])
+TestWrong = conformance_tests(%s, spec="sgd", variant={"decay": "l2"}, dtypes=["float32"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("third", "options", "status"),
+    [("wrong", [], 4), ("wrong", ["-n", "2", "-k", "Wrong"], 1), ("right", ["--collect-only"], 0)],
+)
+def test_two_implementations_have_two_names(
+    tmp_path: Path, third: str, options: list[str], status: int
+) -> None:
+    """One would get the verdict of the other."""
+    (tmp_path / "test_it.py").write_text(TWO % third)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    told = "two different implementations are called 'mylib:SGD'; give each a name of its own"
+    assert (done.returncode, told in said) == (status, third == "wrong"), said
+    assert "passed" not in said and "Traceback" not in said

@@ -18,12 +18,13 @@ import pytest
 from markupsafe import Markup
 from records import SAMPLE, Record, cells, poisoned, synthesised, told
 
+from optconform.printing import visible
 from optconform.reports import render_badge, render_html, render_markdown
 from optconform.reports.baseline import changes
 from optconform.reports.baseline import told as told_of
 from optconform.reports.equations import DEEPEST, Spec, identifier, parsed, rules
 from optconform.reports.ratios import plot
-from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short, visible
+from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 

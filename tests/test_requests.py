@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from called import called
 
-from optconform import listing
+from optconform import cli, listing
 from optconform.errors import RequestError
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +71,8 @@ def refused(*arguments: object) -> str:
         ([SGD, "--hyper", "lr=1e999"], "domain"),
         ([SGD, "--hyper", "lr=__import__('os')"], "literal"),
         ([SGD, "--hyper", "lr='a'"], "number"),
+        ([SGD, "--hyper", "lr=" + "9" * 400], "larger than any double"),
+        ([SGD, "--hyper", "lr={[]: 1}"], "literal"),
         ([SGD, "--hyper", "lr=True"], "number"),
         ([SGD, "--hyper", "nesterov=1"], "nesterov"),
         ([SGD, "--hyper", "lr"], "NAME=VALUE"),
@@ -90,6 +92,15 @@ def test_a_bad_request_is_refused(arguments: list[str], said: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Their results would stand under one name."""
+    (tmp_path / "wrong.py").write_text((ROOT / SUBJECTS / "wrong.py").read_text())
+    other = f"{tmp_path}/wrong.py:SGD"
+    line = refused("check", SGD, other, "--json", tmp_path / "record.json")
+    assert f"{SGD} and {other} would both be wrong.py:SGD" in line
+    assert not (tmp_path / "record.json").exists()
+
+
 def test_a_process_of_its_own_says_the_same() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "optconform.cli", "check", "torch.optim:NoSuch"],
@@ -104,6 +115,20 @@ def test_an_output_must_have_a_folder(option: str, tmp_path: Path) -> None:
     assert "nofolder" in refused("check", SGD, option, tmp_path / "nofolder" / "out")
     assert "folder" in refused("check", SGD, option, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--json", "--html", "--markdown"])
+def test_an_output_is_tried_first(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "implementations_of", lambda *_, **__: pytest.fail("it was run"))
+    assert "cannot write /proc/x.html" in refused("check", SGD, option, "/proc/x.html")
+
+
+def test_a_disk_that_fails_later_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(name: str) -> None:
+        raise OSError(28, "No space left on device", name)
+
+    monkeypatch.setattr(cli, "load", full)
+    assert refused("show", "adam") == "optconform: adam: No space left on device\n"
 
 
 def test_identify_and_show_refuse_alike(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 from ..errors import RequestError
 from ..formats import FORMATS, format_named
 from ..options import output_file
+from ..printing import say
 from ..record import command_line, dumps, write
 from . import tape
 from .difference import difference, worse
@@ -60,10 +61,10 @@ def record_command(
     side = Side(Interpreter(), out, {"name": ", ".join(targets), "command": command_line()})
     try:
         ask_who(side, targets, spec_option)
-        record([side], wanted, timeout, lambda line: click.echo(line, err=True))
+        record([side], wanted, timeout, lambda line: say(line, err=True))
     finally:
         side.team.stop()
-    click.echo(f"recorded {len(side.listed)} implementations in {folder}")
+    say(f"recorded {len(side.listed)} implementations in {folder}")
 
 
 def output_options(f: Any) -> Any:
@@ -106,11 +107,12 @@ def tell(
     for side, name in zip(("before", "after"), names, strict=True):
         data[side]["name"] = data[side]["name"] or name
     data["breaks"] = worse(data, bits=bits)
-    click.echo(summary(data), nl=False)
     for path, render in zip(outputs, (dumps, to_html, to_markdown), strict=True):
         if path is not None:
             write(path, render(data))
-            click.echo(f"wrote {path}")
+    say(summary(data), nl=False)
+    for path in filter(None, outputs):
+        say(f"wrote {path}")
     return 1 if data["breaks"] else 0
 
 
@@ -159,7 +161,7 @@ def audit_command(
     kept = cache_folder(cache)
 
     def tell_line(line: str) -> None:
-        click.echo(line, err=True)
+        say(line, err=True)
 
     with tempfile.TemporaryDirectory(prefix="optconform-") as scratch:
         sides = []
