@@ -131,6 +131,7 @@ class Examination:
             self.passing,
             self.failing,
             profile=self.profile,
+            fixed=self.fixed,
         )
         for key, (scenario, focus, count) in self.failures.items():
             explainer.numeric(key, scenario, focus, count)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,7 @@ def failure_key(d: Diagnosis, scenario: Scenario) -> Key:
 class Explainer:
     """Turns failures of one implementation into findings.
 
+    ``fixed`` are the hyperparameters that keep their values when a scenario is made small.
     ``failing`` holds traces of each class of failures, with how mixed they are.  ``findings`` and
     ``answers`` (what explains each class of numeric failures) grow with each call; failures that
     turn out to be the same are merged.
@@ -72,9 +73,10 @@ class Explainer:
         failing: Mapping[Key, Sequence[tuple[int, Trace]]],
         *,
         profile: Profile,
+        fixed: Collection[str],
     ) -> None:
         self.implementation, self.spec, self.claimed = implementation, spec, claimed
-        self.profile = profile
+        self.profile, self.fixed = profile, fixed
         self.emit, self.passing, self.failing = emit, list(passing), failing
         self.findings: list[dict[str, Any]] = []
         self.answers: list[Identification] = []
@@ -98,7 +100,7 @@ class Explainer:
             d = again[1]
             return d.step, d.group, d.param, d.index
 
-        small = minimise(scenario, focus, fails, self.spec, budget=self._budget(150))
+        small = self._minimised(scenario, focus, fails, 150)
         again = self._again(small, key)
         if again is None:
             self.findings.append(self._unsteady(scenario, key, occurrences))
@@ -143,10 +145,6 @@ class Explainer:
             return run(self.implementation, scenario, self.spec)
         except Unsupported:
             return None
-
-    def _budget(self, usual: int) -> int:
-        """Trials for making a scenario smaller; one of a slow subject takes seconds."""
-        return 3 if self.implementation.slow else usual
 
     @functools.cached_property
     def _whole(self) -> Identification:
@@ -362,8 +360,13 @@ class Explainer:
         )
 
     def _smaller(self, scenario: Scenario, at: Focus, fails: Fails) -> tuple[Scenario, Focus]:
-        small = minimise(scenario, at, fails, self.spec, budget=self._budget(60))
+        small = self._minimised(scenario, at, fails, 60)
         return small, fails(small) or at
+
+    def _minimised(self, scenario: Scenario, at: Focus, fails: Fails, budget: int) -> Scenario:
+        """Within so many trials; one of a slow subject takes seconds."""
+        budget = 3 if self.implementation.slow else budget
+        return minimise(scenario, at, fails, self.spec, fixed=self.fixed, budget=budget)
 
 
 def profile_in_words(profile: Profile) -> str:

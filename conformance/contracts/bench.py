@@ -9,7 +9,7 @@ import numpy as np
 
 from ..implementation import Implementation, Unsupported, lacks
 from ..lockstep import Judged, judge, position, worst
-from ..minimise import Focus
+from ..minimise import Fails, Focus, minimise
 from ..oracle.scalars import PROFILES, Profile
 from ..scenario import Group, Param, Recipe, Scenario, Step, dumps, to_json
 from ..spec import Hypers, Spec, Value
@@ -106,6 +106,10 @@ class Bench:
         if key not in self._right:
             self._right[key] = not self.misses(self.run(scenario))
         return self._right[key]
+
+    def minimised(self, scenario: Scenario, at: Focus, fails: Fails) -> Scenario:
+        """A smaller scenario that ``fails`` as well."""
+        return minimise(scenario, at, fails, self.spec, fixed=self.fixed, budget=60)
 
     # ---- scenarios ---------------------------------------------------------------------------
 
