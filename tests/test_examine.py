@@ -61,10 +61,7 @@ SETTING = {"eps": 0.5, "weight_decay": 1.0}
 @pytest.mark.parametrize("name", ["wrong.py:LrDoubled", "contracts.py:TurnsDecay"])
 def test_what_is_fixed_stays_in_every_finding(name: str, settled: bool) -> None:
     wrong = subject(name)
-    if settled:
-        result = examined(Settled(wrong, SETTING))  # type: ignore[arg-type]
-    else:
-        result = examined(wrong, hyper=SETTING)
+    result = examined(Settled(wrong, SETTING)) if settled else examined(wrong, hyper=SETTING)
     assert result["verdict"] == "diverges"
     scenarios = [f["scenario"] for f in result["findings"] if "groups" in f["scenario"]]
     assert scenarios
