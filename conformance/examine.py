@@ -88,7 +88,7 @@ class Examination:
         self.separation = Separation(self.spec, self.claimed)
         self.scenarios = self.steps = 0
         self.moved = False
-        self.visible = True
+        self.free = False
         self.failures: dict[Key, tuple[Scenario, Focus, int]] = {}
         self.crashes: dict[str, tuple[Scenario, BaseException, int, int]] = {}
         self.broken: dict[str, tuple[Scenario, tuple[int, int, int]]] = {}
@@ -245,7 +245,7 @@ class Examination:
         self.scenarios += 1
         self.steps += scenario.steps
         judged = self._judge(trace)
-        self.visible &= trace.visible
+        self.free |= any(part.free for part in judged)
         for part in judged:
             for name, judgement in part.outputs.items():
                 label = "param" if name == "p" else self._label(part, name)
@@ -373,7 +373,7 @@ class Examination:
                 alike=alike,
             ),
             "verdict": verdict,
-            "mode": "lockstep" if self.visible else "free-running",
+            "mode": "free-running" if self.free else "lockstep",
             "message": message,
             "checks": self._checks(),
             "regimes": self.regimes,

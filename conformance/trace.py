@@ -28,7 +28,6 @@ class Trace:
 
     scenario: Scenario
     rows: dict[tuple[int, int], list[Row]] = field(default_factory=dict)
-    visible: bool = True  # every state tensor could be read
     # contract violations, as (check, step, group, param)
     broken: list[tuple[str, int, int, int]] = field(default_factory=list)
     crash: BaseException | None = None
