@@ -44,7 +44,7 @@ LAYERS = (
     ("scenario",),
     ("without",),
     ("implementation", "strategies", "recording.traits"),
-    ("draws",),
+    ("draws", "play"),
     ("decay", "signature", "recording.corpus", "recording.played"),
     ("interpreter", "recording.make"),
     ("impls.cuda.constants",),
