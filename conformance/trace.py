@@ -34,6 +34,7 @@ class Trace:
     broken: list[tuple[str, int, int, int]] = field(default_factory=list)
     crash: BaseException | None = None
     crash_step: int = -1  # the step event, or -1 when it was not yet built
+    left: str = ""  # what it has changed for the whole process, in a sentence
 
 
 def run(implementation: Implementation, scenario: Scenario, spec: Spec, *, first: int = 0) -> Trace:

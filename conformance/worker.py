@@ -184,7 +184,7 @@ def _run_job(
     begin = time.monotonic()
     worker.send({"do": "judge", **asdict(job)})
     seen = _Seen()
-    running = False  # the subject is, and not the judge
+    running = holding = False  # the subject is, and not the judge; and what it takes is its own
     while True:
         message = worker.receive(timeout if running else OWN_TIMEOUT, memory)
         if message is None:
@@ -196,8 +196,9 @@ def _run_job(
             return _lost(job, how, seen, begin, subject=running)
         if message["event"] == "too large":
             how = f"took more than {memory / 2**30:.3g} GiB of memory in {seen.place}"
-            return _lost(job, how, seen, begin, subject=running)
+            return _lost(job, how, seen, begin, subject=holding)
         running = message["event"] == "scenario"
+        holding = running or message.get("phase") == "judging"  # it may keep what it took
         match message["event"]:
             case "result":
                 return dict(message["result"])

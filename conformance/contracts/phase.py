@@ -157,10 +157,10 @@ def _script(contract: Script, bench: Bench) -> Finding | None:
         "contract": contract.name,
         "says": contract.sentence,
     }
-    bench.emit({"event": "scenario", "check": contract.name, "scenario": done})
     finding: Finding
     try:
-        contract.run()
+        with bench.runs.watched(done, contract.repro, check=contract.name):
+            contract.run()
         return None
     except NotApplicable:
         raise
