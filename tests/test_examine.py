@@ -159,7 +159,7 @@ def test_nor_is_it_when_a_subject_is_identified() -> None:
 def test_a_run_that_asks_whether_chance_is_at_work_is_told() -> None:
     """Else a subject that hangs in it is waited for as the judge would be, and not named."""
     told: list[Message] = []
-    examined(subject("odd.py:Stochastic"), "bfloat16", emit=told.append)
+    examined(subject("odd.py:Stochastic", "sgd"), "bfloat16", emit=told.append)
     every = [m["scenario"] for m in told if m["event"] == "scenario"]
     scenarios = [from_json(s) for s in every if "groups" in s]
     assert any(with_company(s) in scenarios for s in scenarios)
