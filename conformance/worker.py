@@ -191,7 +191,7 @@ def _run_job(
             how = (
                 f"took longer than {timeout:g} seconds in {seen.place}"
                 if running
-                else f"could not be judged within {OWN_TIMEOUT:g} seconds"
+                else f"came to no judgement within {OWN_TIMEOUT:g} seconds"
             )
             return _lost(job, how, seen, begin, subject=running)
         if message["event"] == "too large":
