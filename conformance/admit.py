@@ -222,7 +222,7 @@ def _narrow_trace(trace: Trace, refuted: Refuted) -> Trace:
         for key, some in trace.rows.items()
         if some[0].grad.size
     }
-    return Trace(trace.scenario, rows, visible=False)
+    return Trace(trace.scenario, rows)
 
 
 def _survivors(

@@ -27,7 +27,7 @@ from .oracle.scalars import PROFILES, Profile
 from .runs import Emit, Runs
 from .scenario import Group, Param, Recipe, Scenario, Step, from_json, with_company
 from .spec import Spec, Value
-from .trace import Trace, run
+from .trace import Trace
 
 SLOW_EXAMPLES = 2  # scenarios for an implementation that takes seconds to start
 KEPT_TRACES = 6  # failing traces kept for identification, per class of failure
@@ -88,7 +88,7 @@ class Examination:
         self.separation = Separation(self.spec, self.claimed)
         self.scenarios = self.steps = 0
         self.moved = False
-        self.visible = True
+        self.free = False
         self.failures: dict[Key, tuple[Scenario, Focus, int]] = {}
         self.crashes: dict[str, tuple[Scenario, BaseException, int, int]] = {}
         self.broken: dict[str, tuple[Scenario, tuple[int, int, int]]] = {}
@@ -102,12 +102,6 @@ class Examination:
 
     def result(self) -> dict[str, Any]:
         """Run everything and give the result as it stands in the record."""
-        try:
-            return self._examined()
-        finally:
-            self.runs.end()
-
-    def _examined(self) -> dict[str, Any]:
         begin = time.perf_counter()
         if self.dtype == "float64" and not EXTENDED:
             return self._result(
@@ -124,13 +118,12 @@ class Examination:
             self._draw()
         self.runs.forget()
         explainer = Explainer(
-            self.implementation,
-            self.spec,
+            self.runs,
             self.claimed,
-            self.emit,
             self.passing,
             self.failing,
             profile=self.profile,
+            fixed=self.fixed,
         )
         for key, (scenario, focus, count) in self.failures.items():
             explainer.numeric(key, scenario, focus, count)
@@ -170,14 +163,15 @@ class Examination:
     def _random(self, trace: Trace) -> bool:
         """Whether a parameter ahead of the others, which draws its own random numbers, changes
         theirs: stochastic rounding is no fault, and rounding in one direction is."""
-        try:
-            again = run(self.implementation, with_company(trace.scenario), self.spec)
-        except Unsupported:
-            return False
-        return again.crash is None and any(
-            not np.array_equal(row.observed["p"], other.observed["p"], equal_nan=True)
-            for (g, k), rows in trace.rows.items()
-            for row, other in zip(rows, again.rows.get((g, k + (g == 0)), []), strict=False)
+        again = self.runs.tried(with_company(trace.scenario))
+        return (
+            again is not None
+            and again.crash is None
+            and any(
+                not np.array_equal(row.observed["p"], other.observed["p"], equal_nan=True)
+                for (g, k), rows in trace.rows.items()
+                for row, other in zip(rows, again.rows.get((g, k + (g == 0)), []), strict=False)
+            )
         )
 
     def _probe(self, dtype: str) -> str | None:
@@ -186,7 +180,7 @@ class Examination:
         hyper = {**self.spec.defaults, **self.fixed}
         plain = Scenario(self.spec.name, dtype, (Group(hyper, (param,)),), (Step(), Step()))
         try:
-            trace, _ = self.runs.run(plain)
+            trace = self.runs.run(plain)
         except Unsupported as e:
             return one_line(e)
         return one_line(trace.crash) if trace.crash is not None else None
@@ -203,6 +197,7 @@ class Examination:
             self.dtype,
             self.fixed,
             self.emit,
+            self.runs,
         )
         self.contracts, self.breaches = hold_to_contracts(
             bench, first=self._first(), known=frozenset(self.crashes)
@@ -234,17 +229,14 @@ class Examination:
 
     def _look(self, k: int, scenario: Scenario) -> set[str]:
         """Run and judge a scenario; what is amiss in it: tensors, contracts, ``run``."""
-        found = self.runs.numbered(k, scenario)
-        if found is None:
+        trace = self.runs.numbered(k, scenario)
+        if trace is None:
             return set()
-        trace, left = found
-        amiss = {"surroundings"} if left else set[str]()
-        if left:  # what was read while they were others may not be what is there
-            trace.broken.clear()
+        amiss = {"surroundings"} if trace.left else set[str]()
         self.scenarios += 1
         self.steps += scenario.steps
         judged = self._judge(trace)
-        self.visible &= trace.visible
+        self.free |= any(part.free for part in judged)
         for part in judged:
             for name, judgement in part.outputs.items():
                 label = "param" if name == "p" else self._label(part, name)
@@ -372,7 +364,7 @@ class Examination:
                 alike=alike,
             ),
             "verdict": verdict,
-            "mode": "lockstep" if self.visible else "free-running",
+            "mode": "free-running" if self.free else "lockstep",
             "message": message,
             "checks": self._checks(),
             "regimes": self.regimes,

@@ -59,7 +59,7 @@ def diagnoses(
                 if name not in places or step < places[name][0]:
                     places[name] = (step, order, part, at)
     found = sorted(places.items(), key=lambda p: p[1][:2])
-    if trace.visible and len(found) > 1:
+    if len(found) > 1:  # then in lockstep: beside a free run there is one output
         alone = [p for p in found if _fails_alone(trace, p[1][2], p[0], profile)]
         found = alone or found
     return [_diagnosis(trace, spec, variant, part, name, at) for name, (_, _, part, at) in found]
@@ -80,7 +80,7 @@ def _diagnosis(
     bound = float(judgement.outcome.error[at])
     must_nan = bool(judgement.outcome.must_nan[at])
     observed = float(row.observed[name][at])
-    if trace.visible:
+    if not part.free:
         ball = exact.evaluate(part.program, row.scalars[at[0]], inputs)[name]
     else:
         ball = exact_run(trace, spec, variant, group, param, index, step)
@@ -100,7 +100,7 @@ def _diagnosis(
         inputs=inputs,
         scalars=dict(row.scalars[at[0]]),
         confirmed=exact.confirms(ball, observed, bound, must_nan=must_nan),
-        free=not trace.visible,
+        free=part.free,
     )
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ from .admit import admitted
 from .explain import Diagnosis, diagnoses
 from .formats import FORMATS
 from .identify import UNEXPLAINED, Identification, identify
-from .implementation import Implementation, Unsupported, one_line, traceback_of
+from .implementation import one_line, traceback_of
 from .lockstep import judge
 from .minimise import Fails, Focus, minimise
 from .oracle.scalars import Profile
 from .render import equation_text
+from .runs import Runs
 from .scenario import Scenario, to_json
-from .spec import Spec
-from .trace import Trace, run
+from .trace import Trace
 
 Key = tuple[str, str, str]
 """A class of failures: the equation, what was seen (finite, non-finite, any), the circumstances."""
@@ -57,6 +57,7 @@ def failure_key(d: Diagnosis, scenario: Scenario) -> Key:
 class Explainer:
     """Turns failures of one implementation into findings.
 
+    ``fixed`` are the hyperparameters that keep their values when a scenario is made small.
     ``failing`` holds traces of each class of failures, with how mixed they are.  ``findings`` and
     ``answers`` (what explains each class of numeric failures) grow with each call; failures that
     turn out to be the same are merged.
@@ -64,18 +65,18 @@ class Explainer:
 
     def __init__(
         self,
-        implementation: Implementation,
-        spec: Spec,
+        runs: Runs,
         claimed: Mapping[str, str],
-        emit: Callable[[dict[str, Any]], None],
         passing: Sequence[Trace],
         failing: Mapping[Key, Sequence[tuple[int, Trace]]],
         *,
         profile: Profile,
+        fixed: Collection[str],
     ) -> None:
-        self.implementation, self.spec, self.claimed = implementation, spec, claimed
-        self.profile = profile
-        self.emit, self.passing, self.failing = emit, list(passing), failing
+        self.runs, self.claimed = runs, claimed
+        self.implementation, self.spec = runs.implementation, runs.spec
+        self.profile, self.fixed = profile, fixed
+        self.passing, self.failing = list(passing), failing
         self.findings: list[dict[str, Any]] = []
         self.answers: list[Identification] = []
         self._known: list[tuple[Key, Identification, dict[str, Any]]] = []
@@ -98,7 +99,7 @@ class Explainer:
             d = again[1]
             return d.step, d.group, d.param, d.index
 
-        small = minimise(scenario, focus, fails, self.spec, budget=self._budget(150))
+        small = self._minimised(scenario, focus, fails, 150)
         again = self._again(small, key)
         if again is None:
             self.findings.append(self._unsteady(scenario, key, occurrences))
@@ -128,7 +129,7 @@ class Explainer:
 
     def _again(self, scenario: Scenario, key: Key) -> tuple[Trace, Diagnosis] | None:
         """Run a scenario once more; its trace and diagnosis when it fails in the same way."""
-        trace = self._run(scenario)
+        trace = self.runs.tried(scenario)
         if trace is None or trace.crash is not None:
             return None
         judged = judge(trace, self.spec, self.claimed, profile=self.profile)
@@ -136,17 +137,6 @@ class Explainer:
             if d.equation == key[0] and key[1] in (_seen(d), "any"):
                 return trace, d
         return None
-
-    def _run(self, scenario: Scenario) -> Trace | None:
-        self.emit({"event": "scenario", "scenario": to_json(scenario)})
-        try:
-            return run(self.implementation, scenario, self.spec)
-        except Unsupported:
-            return None
-
-    def _budget(self, usual: int) -> int:
-        """Trials for making a scenario smaller; one of a slow subject takes seconds."""
-        return 3 if self.implementation.slow else usual
 
     @functools.cached_property
     def _whole(self) -> Identification:
@@ -191,7 +181,7 @@ class Explainer:
     def _identified(self, key: Key, least: Key, smallest: Trace) -> Identification:
         """What explains the class ``key`` of failures, which became ``least`` when made small; from
         the smallest trace alone only if unambiguous."""
-        self.emit({"event": "phase", "phase": "identifying"})
+        self.runs.emit({"event": "phase", "phase": "identifying"})
         # more traces explain no more; with 16 bits, master weights admit too much in so small a one
         low = FORMATS[smallest.scenario.dtype].digits < FORMATS["float32"].digits
         if not low and self._identify([smallest], decisive=False).variant is None:
@@ -314,7 +304,7 @@ class Explainer:
         """A broken contract, seen at (step from 0, group, param)."""
 
         def fails(candidate: Scenario) -> Focus | None:
-            trace = self._run(candidate)
+            trace = self.runs.tried(candidate)
             found = (
                 None if trace is None else next((b for b in trace.broken if b[0] == check), None)
             )
@@ -336,7 +326,7 @@ class Explainer:
         """An exception of the subject, first seen in ``scenario``."""
 
         def fails(candidate: Scenario) -> Focus | None:
-            trace = self._run(candidate)
+            trace = self.runs.tried(candidate)
             if trace is None or type(trace.crash).__qualname__ != type(error).__qualname__:
                 return None
             return max(trace.crash_step + 1, 0), 0, 0, 0
@@ -362,8 +352,13 @@ class Explainer:
         )
 
     def _smaller(self, scenario: Scenario, at: Focus, fails: Fails) -> tuple[Scenario, Focus]:
-        small = minimise(scenario, at, fails, self.spec, budget=self._budget(60))
+        small = self._minimised(scenario, at, fails, 60)
         return small, fails(small) or at
+
+    def _minimised(self, scenario: Scenario, at: Focus, fails: Fails, budget: int) -> Scenario:
+        """Within so many trials; one of a slow subject takes seconds."""
+        budget = 3 if self.implementation.slow else budget
+        return minimise(scenario, at, fails, self.spec, fixed=self.fixed, budget=budget)
 
 
 def profile_in_words(profile: Profile) -> str:

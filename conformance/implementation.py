@@ -36,7 +36,11 @@ class Unsupported(Exception):
 class Session(Protocol):
     """One optimizer under test, alive between the events of a scenario.
 
-    Lists run over groups, then parameters.
+    Lists run over groups, in the order in which they were added, then parameters.  An array is flat
+    float64, the elements in logical order whatever the memory layout.  It may be the live one: what
+    is shown is copied, and the gradients that a step is given are the session's own.  Any method
+    may raise Unsupported, which drops the scenario without a verdict; any other exception is a
+    finding.
     """
 
     def step(self, gradients: Sequence[Sequence[Floats | None]]) -> None:

@@ -5,7 +5,7 @@ something that no variant explains, the first ones still tell which equations ar
 from it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from .comparison.coincide import coincidences, under
@@ -15,14 +15,15 @@ from .draws import drawn
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
 from .identify import UNEXPLAINED, Identification, identify
-from .implementation import Implementation, Unsupported, lacks
+from .implementation import Implementation, lacks
 from .lockstep import judge
 from .oracle.scalars import Profile
 from .probes import probes
 from .render import equation_text
-from .scenario import Scenario, to_json
+from .runs import Emit, Runs
+from .scenario import Scenario
 from .spec import Spec, Value
-from .trace import Trace, run
+from .trace import Trace
 
 DTYPE = "float32"
 MOST = 4  # remaining variants that are told in full
@@ -32,7 +33,7 @@ def investigate(
     implementation: Implementation,
     spec: Spec,
     settings: Settings,
-    emit: Callable[[dict[str, Any]], None],
+    emit: Emit,
 ) -> dict[str, Any]:
     """The variant and profile that ``implementation`` follows, in float32.
 
@@ -44,8 +45,8 @@ def investigate(
     """
     fixed = {**implementation.fixed(spec), **settings.hyper}
     directed, drawings = _scenarios(implementation, spec, settings, fixed)
-    ordinary = _traces(implementation, spec, directed, emit)
-    further = _traces(implementation, spec, drawings, emit)
+    runs = Runs(implementation, spec, emit)
+    ordinary, further = (_traces(runs, some) for some in (directed, drawings))
     traces = [*ordinary, *further]
     if not traces:
         return _answer(implementation, spec, UNEXPLAINED, [], "it never completed a run")
@@ -106,22 +107,10 @@ def _scenarios(
     return directed, drawings
 
 
-def _traces(
-    implementation: Implementation,
-    spec: Spec,
-    scenarios: Iterable[Scenario],
-    emit: Callable[[dict[str, Any]], None],
-) -> list[Trace]:
-    traces: list[Trace] = []
-    for scenario in scenarios:
-        emit({"event": "scenario", "scenario": to_json(scenario)})
-        try:
-            trace = run(implementation, scenario, spec)
-        except Unsupported:
-            continue
-        if trace.crash is None and trace.rows:
-            traces.append(trace)
-    return traces
+def _traces(runs: Runs, scenarios: Iterable[Scenario]) -> list[Trace]:
+    """Those that end well and show something."""
+    found = map(runs.tried, scenarios)
+    return [t for t in found if t is not None and t.crash is None and t.rows]
 
 
 def _faults(

@@ -46,6 +46,7 @@ class Judged:
     block: Block
     program: Program
     outputs: Mapping[str, Judgement]
+    free: bool = False  # the oracle ran freely: a state of the variant could not be seen
 
 
 def blocks(trace: Trace, spec: Spec, variant: Mapping[str, str]) -> list[Block] | None:
@@ -159,12 +160,11 @@ def judge(
 ) -> list[Judged]:
     """Every block of a trace against one variant of the spec.
 
-    Falls back to free-running where a state tensor is hidden (``trace.visible`` tells).
+    Falls back to free-running where a state tensor is hidden (``free`` of each tells).
     """
     fmt = FORMATS[trace.scenario.dtype]
     found = blocks(trace, spec, variant)
     if found is None:
-        trace.visible = False
         return free_judge(trace, spec, variant, profile=profile)
     judged = []
     for block in found:
@@ -225,7 +225,8 @@ def free_judge(
                 {"p": seen[k][None, :]},
             )
             place = Place(tuple(keys), place_sizes, (row.step,))
-            out.append(Judged(Block(steps, place), straight, compared(steps, {"p": answer})))
+            seen_alone = compared(steps, {"p": answer})
+            out.append(Judged(Block(steps, place), straight, seen_alone, free=True))
     return out
 
 

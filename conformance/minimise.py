@@ -6,7 +6,7 @@ element.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 from .scenario import (
@@ -34,15 +34,24 @@ Fails = Callable[[Scenario], Focus | None]
 
 
 def minimise(
-    scenario: Scenario, focus: Focus, fails: Fails, spec: Spec, *, budget: int = 150
+    scenario: Scenario,
+    focus: Focus,
+    fails: Fails,
+    spec: Spec,
+    *,
+    fixed: Collection[str] = (),
+    budget: int = 150,
 ) -> Scenario:
-    """The smallest scenario found within ``budget`` trials for which ``fails`` gives a focus."""
+    """The smallest scenario found within ``budget`` trials for which ``fails`` gives a focus.
+
+    ``fixed`` are the hyperparameters that nobody may choose: they stay as they are.
+    """
     best, at = scenario, focus
     trials = 0
     improved = True
     while improved and trials < budget:
         improved = False
-        for candidate in _candidates(best, at, spec):
+        for candidate in _candidates(best, at, spec, fixed):
             if trials >= budget:
                 break
             if candidate == best:
@@ -55,7 +64,9 @@ def minimise(
     return trimmed(best)
 
 
-def _candidates(s: Scenario, focus: Focus, spec: Spec) -> Iterator[Scenario]:
+def _candidates(
+    s: Scenario, focus: Focus, spec: Spec, fixed: Collection[str]
+) -> Iterator[Scenario]:
     """Simpler scenarios, the boldest first."""
     step, group, param, index = focus
     several = len(s.all_groups) > 1 or len(s.all_groups[0].params) > 1
@@ -77,7 +88,7 @@ def _candidates(s: Scenario, focus: Focus, spec: Spec) -> Iterator[Scenario]:
             yield replace(s, events=(*s.events[:k], Step(), *s.events[k + 1 :]))
     yield from _fewer_steps(s)
     yield from _smaller_params(s)
-    yield from _default_hypers(s, spec)
+    yield from _default_hypers(s, spec, fixed)
     yield from _plainer_values(s)
 
 
@@ -160,9 +171,9 @@ def _cut(p: Param, shape: tuple[int, ...]) -> Param:
     return replace(p, shape=shape, init=init, grad=grad)
 
 
-def _default_hypers(s: Scenario, spec: Spec) -> Iterator[Scenario]:
+def _default_hypers(s: Scenario, spec: Spec, fixed: Collection[str]) -> Iterator[Scenario]:
     for name, hyper in spec.hypers.items():
-        if any(g.hyper.get(name) != hyper.default for g in s.all_groups):
+        if name not in fixed and any(g.hyper.get(name) != hyper.default for g in s.all_groups):
 
             def reset(g: Group, name: str = name, value: float | bool = hyper.default) -> Group:
                 return replace(g, hyper={**g.hyper, name: value})

@@ -1,10 +1,12 @@
-"""Runs of a subject in which nothing goes unseen.
+"""The one door to a subject: runs of it in which nothing goes unseen.
 
-Each is told before it begins; what it has changed for the whole process is set back and told; and
-it is kept to be judged again.
+Each is told before it begins and when it has ended, so that its time is its own and not the
+judge's; what it has changed for the whole process is set back at once, and told; and those that are
+numbered are kept, to be judged again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import surroundings
@@ -26,26 +28,39 @@ class Runs:
         self.implementation, self.spec, self.emit = implementation, spec, emit
         self.left: dict[str, dict[str, Any]] = {}
         self._around = surroundings.look()
-        self._kept: dict[int, tuple[Trace, str] | None] = {}
+        self._kept: dict[int, Trace | None] = {}
 
-    def run(self, scenario: Scenario) -> tuple[Trace, str]:
-        """The trace, and a sentence about what it has left behind, if anything.  Raises
-        Unsupported."""
-        self.emit({"event": "scenario", "scenario": to_json(scenario)})
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        by: Implementation | None = None,
+        first: int = 0,
+        check: str = "",
+    ) -> Trace:
+        """What the subject does, or it in other circumstances: ``by``.  ``check`` is the contract
+        that asks.  Raises Unsupported."""
+        by = by or self.implementation
+        done = to_json(scenario)
+        with self.watched(done, lambda: by.repro(scenario, self.spec), check=check) as left:
+            trace = run(by, scenario, self.spec, first=first)
+        if left:  # what was read in other surroundings may not be what is there
+            trace.left = left[0]
+            trace.broken.clear()
+        return trace
+
+    def tried(self, scenario: Scenario) -> Trace | None:
+        """The same; None where the scenario is not supported."""
         try:
-            trace = run(self.implementation, scenario, self.spec)
-        finally:
-            left = self._give_back(scenario)
-        return trace, left
+            return self.run(scenario)
+        except Unsupported:
+            return None
 
-    def numbered(self, k: int, scenario: Scenario) -> tuple[Trace, str] | None:
-        """The same for the ``k``-th scenario, made once; None where it is not supported."""
+    def numbered(self, k: int, scenario: Scenario) -> Trace | None:
+        """The same for the ``k``-th scenario, made once."""
         if k in self._kept:
             return self._kept[k]
-        try:
-            found = self.run(scenario)
-        except Unsupported:
-            found = None
+        found = self.tried(scenario)
         if k < KEPT:
             self._kept[k] = found
         return found
@@ -53,18 +68,26 @@ class Runs:
     def forget(self) -> None:
         self._kept.clear()
 
-    def end(self) -> None:
-        surroundings.give_back(self._around)
-
-    def _give_back(self, scenario: Scenario) -> str:
-        """What a run has changed for the whole process, which is set back; told once."""
-        sentence = surroundings.give_back(self._around)
-        if sentence and sentence not in self.left:
-            self.left[sentence] = {
-                "kind": "contract",
-                "check": "surroundings",
-                "summary": sentence,
-                "scenario": to_json(scenario),
-                "repro": self.implementation.repro(scenario, self.spec),
-            }
-        return sentence
+    @contextmanager
+    def watched(
+        self, done: Any, repro: Callable[[], str], *, check: str = ""
+    ) -> Iterator[list[str]]:
+        """While the subject is at work on what is ``done``.  Afterwards the list has a sentence
+        about what it has left behind, if anything, which is told once."""
+        left: list[str] = []
+        self.emit({"event": "scenario", "scenario": done, **({"check": check} if check else {})})
+        try:
+            yield left
+        finally:
+            sentence = surroundings.give_back(self._around)
+            if sentence:
+                left.append(sentence)
+            if sentence and sentence not in self.left:
+                self.left[sentence] = {
+                    "kind": "contract",
+                    "check": "surroundings",
+                    "summary": sentence,
+                    "scenario": done,
+                    "repro": repro(),
+                }
+            self.emit({"event": "phase", "phase": "judging"})

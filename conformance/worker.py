@@ -201,20 +201,21 @@ def _run_job(
     begin = time.monotonic()
     worker.send({"do": "judge", **asdict(job)})
     seen = _Seen()
-    running = False  # the subject is, and not the judge
+    running = holding = False  # the subject is, and not the judge; and what it takes is its own
     while True:
         message = worker.receive(timeout if running else OWN_TIMEOUT, memory)
         if message is None:
             how = (
                 f"took longer than {timeout:g} seconds in {seen.place}"
                 if running
-                else f"could not be judged within {OWN_TIMEOUT:g} seconds"
+                else f"came to no judgement within {OWN_TIMEOUT:g} seconds"
             )
             return _lost(job, how, seen, begin, subject=running)
         if message["event"] == "too large":
             how = f"took more than {memory / 2**30:.3g} GiB of memory in {seen.place}"
-            return _lost(job, how, seen, begin, subject=running)
+            return _lost(job, how, seen, begin, subject=holding)
         running = message["event"] == "scenario"
+        holding = running or message.get("phase") == "judging"  # it may keep what it took
         match message["event"]:
             case "result":
                 return dict(message["result"])

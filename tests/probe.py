@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from optconform.implementation import Implementation, Unsupported, lacks, resolve, world
-from optconform.lockstep import failing, judge
+from optconform.lockstep import blocks, failing, judge
 from optconform.oracle.scalars import PROFILES
 from optconform.scenario import Group, Param, Recipe, Reload, Scenario, SetHyper, Step
 from optconform.spec import Value
@@ -85,7 +85,7 @@ def main(library: str) -> None:
         told[implementation.name] = {
             "crash": repr(trace.crash) if trace.crash is not None else "",
             "follows": follows(trace, implementation),
-            "visible": trace.visible,
+            "visible": blocks(trace, spec, spec.variant({})) is not None,
             "broken": trace.broken,
             "refuses": refuses(implementation),
             "script": implementation.repro(scenario(implementation), spec),

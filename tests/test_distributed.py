@@ -19,6 +19,7 @@ import torch
 from optconform.implementation import Unsupported, resolve
 from optconform.impls.adapters import torch_ranks
 from optconform.impls.adapters.torch_ranks import Pair
+from optconform.lockstep import blocks
 from optconform.scenario import Group, Param, Recipe, Scenario, Step
 from optconform.spec_file import load
 from optconform.trace import run
@@ -47,7 +48,8 @@ def test_it_follows_its_spec_and_its_script_shows_the_same(target: str, tmp_path
     scenario = probe.scenario(implementation)
     trace = run(implementation, scenario, spec)
     assert trace.crash is None
-    assert trace.visible and not trace.broken
+    assert blocks(trace, spec, spec.variant(implementation.variant)) is not None
+    assert not trace.broken
     assert probe.follows(trace, implementation)
     assert any(np.any(r.start["p"] != r.observed["p"]) for r in trace.rows[0, 0])
     if target != TARGETS[-1]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from optconform import worker
 from optconform.worker import Job, Waiting
 
 ROOT = Path(__file__).parent.parent
@@ -187,3 +188,42 @@ def test_a_process_stays_with_what_it_has_imported() -> None:
         order.append(two and two.implementation)
     assert order == ["b2", "c1", "c2", "c3", "a2", "a3", None]
     assert waiting.take(one.place) is None
+
+
+JUDGING: Result = {"event": "phase", "phase": "judging"}
+
+
+@pytest.mark.parametrize(
+    "messages, summary, waited",
+    [
+        ([None], "the subject took longer than 5 seconds in one scenario", 5),
+        ([JUDGING, None], "optconform came to no judgement within 900 seconds", 900),
+        (
+            [JUDGING, {"event": "too large"}],
+            "the subject took more than 1 GiB of memory in one scenario",
+            900,
+        ),
+    ],
+    ids=["runs", "judges", "holds"],
+)
+def test_each_is_charged_with_what_is_its_own(
+    monkeypatch: pytest.MonkeyPatch, messages: list[Result | None], summary: str, waited: float
+) -> None:
+    """Time is the subject's until its run has ended; memory, as long as it may hold it."""
+    told = iter([{"event": "scenario", "scenario": {}}, *messages])
+    timeouts = []
+
+    class Process:
+        def send(self, message: Result) -> None:
+            pass
+
+        def receive(self, timeout: float, memory: float) -> Result | None:
+            timeouts.append(timeout)
+            return next(told)
+
+    monkeypatch.setattr(worker, "_repro", lambda job, seen: "")
+    job = Job("here", None, "one", "sgd", "sgd", "float32", {}, {})
+    process: Any = Process()
+    result = worker._run_job(process, job, 5, 2**30, lambda job, message: None)
+    assert result["message"] == summary
+    assert timeouts[-1] == waited

@@ -1,24 +1,23 @@
 """The bench on which contracts are tried: runs scenarios, holds them against the oracle."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..implementation import Implementation, Unsupported, lacks
 from ..lockstep import Judged, judge, position, worst
-from ..minimise import Focus
+from ..minimise import Fails, Focus, minimise
 from ..oracle.scalars import PROFILES, Profile
-from ..scenario import Group, Param, Recipe, Scenario, Step, dumps, to_json
+from ..runs import Emit, Runs
+from ..scenario import Group, Param, Recipe, Scenario, Step, dumps
 from ..spec import Hypers, Spec, Value
 from ..strategies import usual
-from ..trace import Trace, run
+from ..trace import Trace
 from ..without import LACKS, without
 from .contract import NotApplicable
-
-Emit = Callable[[dict[str, Any]], None]
 
 
 class Raised(Exception):
@@ -62,7 +61,10 @@ class Miss:
 
 @dataclass
 class Bench:
-    """One implementation, what it follows, and the dtype it is tried in."""
+    """One implementation, what it follows, and the dtype it is tried in.
+
+    ``shared`` are the runs of an examination; a bench that stands alone has its own.
+    """
 
     implementation: Implementation
     spec: Spec
@@ -71,17 +73,20 @@ class Bench:
     dtype: str
     fixed: Mapping[str, Value]
     emit: Emit
+    shared: InitVar[Runs | None] = None
     check: str = ""
     _right: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self, shared: Runs | None) -> None:
+        self.runs = shared or Runs(self.implementation, self.spec, self.emit)
 
     # ---- running -----------------------------------------------------------------------------
 
     def run(self, scenario: Scenario, *, by: Implementation | None = None, first: int = 0) -> Trace:
         """A trace from step ``first``; Raised when the subject raises, NotApplicable when it says
         Unsupported."""
-        self.emit({"event": "scenario", "check": self.check, "scenario": to_json(scenario)})
         try:
-            trace = run(by or self.implementation, scenario, self.spec, first=first)
+            trace = self.runs.run(scenario, by=by, first=first, check=self.check)
         except Unsupported as e:
             raise NotApplicable(str(e)) from None
         if trace.crash is not None:
@@ -106,6 +111,10 @@ class Bench:
         if key not in self._right:
             self._right[key] = not self.misses(self.run(scenario))
         return self._right[key]
+
+    def minimised(self, scenario: Scenario, at: Focus, fails: Fails) -> Scenario:
+        """A smaller scenario that ``fails`` as well."""
+        return minimise(scenario, at, fails, self.spec, fixed=self.fixed, budget=60)
 
     # ---- scenarios ---------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..implementation import Implementation, one_line, traceback_of
-from ..minimise import Focus, minimise
+from ..minimise import Focus
 from ..scenario import Scenario, from_json, to_json
 from .bench import Bench, Breach, Raised, param
 from .contract import BringsContracts, Contract, NotApplicable, Relation, Script, Variation
@@ -117,7 +117,7 @@ def _shrunk(bench: Bench, raised: Raised) -> Scenario:
 
     trace = raised.trace
     at = (max(trace.crash_step + 1, 0), 0, 0, 0)
-    return minimise(trace.scenario, at, fails, bench.spec, budget=60)
+    return bench.minimised(trace.scenario, at, fails)
 
 
 def _told(breach: Breach, bench: Bench, by: Implementation | None = None) -> Finding:
@@ -157,10 +157,10 @@ def _script(contract: Script, bench: Bench) -> Finding | None:
         "contract": contract.name,
         "says": contract.sentence,
     }
-    bench.emit({"event": "scenario", "check": contract.name, "scenario": done})
     finding: Finding
     try:
-        contract.run()
+        with bench.runs.watched(done, contract.repro, check=contract.name):
+            contract.run()
         return None
     except NotApplicable:
         raise

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ..lockstep import blocks
-from ..minimise import Focus, minimise
+from ..minimise import Focus
 from ..scenario import (
     AddGroup,
     Group,
@@ -237,7 +237,7 @@ def _compared(
     missed = bench.misses(bench.run(hard))
     if not missed:
         return None
-    small = minimise(hard, missed[0].focus, fails, bench.spec, budget=60)
+    small = bench.minimised(hard, missed[0].focus, fails)
     seen = bench.misses(bench.run(small))[0]
     return Breach(f"{what} changes the run: {seen}", {what: small, "without": plain(small)})
 

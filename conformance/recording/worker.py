@@ -13,14 +13,12 @@ import platform
 import random
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import RequestError
-from ..formats import FORMATS
 from ..implementation import (
     LIBRARIES,
     Implementation,
@@ -31,15 +29,8 @@ from ..implementation import (
     shares_clock,
     world,
 )
-from ..scenario import (
-    AddGroup,
-    Reload,
-    Scenario,
-    SetHyper,
-    Step,
-    from_json,
-    gradient,
-)
+from ..play import act, turns
+from ..scenario import AddGroup, Scenario, SetHyper, from_json
 from ..spec import Spec
 from ..spec_file import bundled, load
 from .inspected import own_defaults, refusals, signature, states, there
@@ -222,13 +213,13 @@ class _Tape:
 
     def take(self) -> None:
         params, states = self.session.parameters(), self.session.state()
-        if [[x.size for x in some] for some in params] != self.shapes:
+        if [[np.size(x) for x in some] for some in params] != self.shapes:
             raise RequestError("a parameter has changed its size")
         names: list[list[str]] = []
         for some, held in zip(params, states, strict=True):
             for x, tensors in zip(some, held, strict=True):
-                self.params.append(x)
-                kept = {n: y for n, y in tensors.items() if y.size == x.size}
+                self.params.append(_copy(x))
+                kept = {n: _copy(y) for n, y in tensors.items() if np.size(y) == np.size(x)}
                 for n, y in kept.items():
                     self.states.setdefault(n, []).append(y)
                 names.append(sorted(kept))
@@ -250,8 +241,11 @@ def played(
         session = implementation.start(scenario, spec)
         tape = _Tape(session, shapes)
         tape.take()
-        for snapshot in _events(session, scenario, shapes):
-            if snapshot:
+        for event, grads in turns(scenario):
+            act(session, event, grads)
+            if isinstance(event, AddGroup):
+                shapes.append([p.size for p in event.group.params])
+            if not isinstance(event, SetHyper):  # of which nothing can be seen yet
                 tape.take()
     except Unsupported as e:
         status = f"unsupported: {one_line(e)}"
@@ -261,6 +255,11 @@ def played(
         status = f"raised {one_line(e)}"
     run = {"status": status[:300], "names": tape.names if tape else []}
     return run, tape.arrays() if tape else {}
+
+
+def _copy(x: Floats) -> Floats:
+    """A session may hand out the arrays that it works on."""
+    return np.array(x, np.float64).reshape(-1)
 
 
 def _seed() -> None:
@@ -274,37 +273,6 @@ def _seed() -> None:
 
 def _same(a: dict[str, Floats], b: dict[str, Floats]) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[n], b[n], equal_nan=True) for n in a)
-
-
-def _events(session: Any, scenario: Scenario, shapes: list[list[int]]) -> Iterator[bool]:
-    """Do the events; yields after each whether it may have changed what can be seen."""
-    fmt = FORMATS[scenario.dtype]
-    groups = list(scenario.groups)
-    step = 0
-    for event in scenario.events:
-        match event:
-            case SetHyper(g, hyper):
-                session.set_hyper(g, hyper)
-                yield False
-                continue
-            case AddGroup(group):
-                session.add_group(group)
-                groups.append(group)
-                shapes.append([p.size for p in group.params])
-            case Reload():
-                session.reload()
-            case Step(skipped):
-                session.step(
-                    [
-                        [
-                            None if (g, i) in skipped else gradient(p, step, fmt)
-                            for i, p in enumerate(group.params)
-                        ]
-                        for g, group in enumerate(groups)
-                    ]
-                )
-                step += 1
-        yield True
 
 
 if __name__ == "__main__":
