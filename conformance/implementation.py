@@ -228,6 +228,10 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
                 known = ", ".join(dict.fromkeys(_path(i.name)[0].rpartition(":")[2] for i in every))
                 raise RequestError(f"{where} has no {name!r} that a spec describes; it has {known}")
             return _on(path, _follow(found, spec))
+    if any(point.name == where for point in _points()):
+        found = [i for i in _library(where, spec) if _path(i.name)[0] == target]
+        if found:
+            return _on(path, found)
     if not where or not name:
         raise RequestError(f"target {target!r} is not LIBRARY, MODULE:CLASS or FILE.py:CLASS")
     module, label = _module(where, target)
@@ -262,8 +266,18 @@ def _on(path: str, found: list[Implementation]) -> list[Implementation]:
     return kept
 
 
+def _points() -> importlib.metadata.EntryPoints:
+    """What other packages bring."""
+    return importlib.metadata.entry_points(group="optconform.implementations")
+
+
+def targets() -> list[str]:
+    """Every library that can be named: ours to judge, and those that other packages bring."""
+    return list(dict.fromkeys([*LIBRARIES, *(point.name for point in _points())]))
+
+
 def _library(target: str, spec: str | None) -> list[Implementation]:
-    for point in importlib.metadata.entry_points(group="optconform.implementations"):
+    for point in _points():
         if point.name == target:
             try:
                 made: list[Implementation] = list(point.load()())

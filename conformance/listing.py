@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import RequestError
-from .implementation import LIBRARIES, installed
+from .implementation import LIBRARIES, installed, targets
 from .options import output_file
 from .printing import say
 from .record import environment, write
@@ -83,19 +83,19 @@ def _file(target: str) -> Path | None:
     type=click.Choice(["specs", "implementations", "checks", "defaults"]),
     default="specs",
 )
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.argument("named", nargs=-1, metavar="[TARGET]...")
 @click.option("--json", "json_path", help="Write the defaults to this file.")
-def listing(what: str, targets: tuple[str, ...], json_path: str | None) -> None:
+def listing(what: str, named: tuple[str, ...], json_path: str | None) -> None:
     """List what optconform knows; with `defaults`, those of every optimizer that is installed, or
     of each TARGET, beside the spec's."""
-    if what != "defaults" and (targets or json_path):
+    if what != "defaults" and (named or json_path):
         raise RequestError(f"list {what} takes neither a target nor --json")
     if what == "specs":
         for name in bundled():
             s = load(name)
             say(f"{name:<10} {s.title}: {s.cite}")
     elif what == "implementations":
-        for library in LIBRARIES:
+        for library in targets():
             try:
                 listed = list_target(library, None)
             except RequestError as e:  # not installed
@@ -110,18 +110,18 @@ def listing(what: str, targets: tuple[str, ...], json_path: str | None) -> None:
         for name, sentence in known_checks().items():
             say(f"{name:<22} {sentence}")
     else:
-        _defaults(targets, json_path)
+        _defaults(named, json_path)
 
 
-def _defaults(targets: Sequence[str], json_path: str | None) -> None:
+def _defaults(named: Sequence[str], json_path: str | None) -> None:
     output = output_file(json_path)
     rows: list[dict[str, Any]] = []
     missing: dict[str, str] = {}
-    for target in targets or (name for name, known in LIBRARIES.items() if not known.ours):
+    for target in named or (name for name, known in LIBRARIES.items() if not known.ours):
         try:
             told = ask({"do": "defaults", "target": target, "spec": None}, START_TIMEOUT)["rows"]
         except RequestError as e:
-            if targets:
+            if named:
                 raise
             missing[target] = str(e)
             continue

@@ -6,6 +6,7 @@ What is expected of each is what its source says; the adapters cite the file and
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from optconform.errors import RequestError
-from optconform.implementation import LIBRARIES, resolve
+from optconform.implementation import LIBRARIES, Implementation, resolve, targets
+from optconform.impls.adapters.torch_optim import TorchLike
 from optconform.worker import ask, list_target
 
 EXTRAS = [name for name, library in LIBRARIES.items() if library.extra]
@@ -170,3 +173,21 @@ def test_a_name_that_no_spec_describes_is_refused(library: str) -> None:
     told = "has no 'nosuch'" if like_torch else "has no 'nosuch' that a spec describes; it has"
     with pytest.raises(RequestError, match=told):
         list_target(f"{LIBRARIES[library].where}:nosuch", None)
+
+
+def toys() -> list[Implementation]:
+    """What an entry point names."""
+    return [TorchLike(torch.optim.SGD, f"toylib:{n}", "toylib", "sgd") for n in ("Plain", "Other")]
+
+
+def test_what_an_entry_point_brings_is_listed_and_can_be_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group = "optconform.implementations"
+    point = importlib.metadata.EntryPoint("toylib", f"{__name__}:toys", group)
+    monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda self: toys)
+    points = importlib.metadata.EntryPoints([point])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **select: points)
+    assert [i.name for i in resolve("toylib", None)] == ["toylib:Plain", "toylib:Other"]
+    assert [i.name for i in resolve("toylib:Other", None)] == ["toylib:Other"]
+    assert targets()[-1] == "toylib"
