@@ -42,8 +42,9 @@ def box(spec: Spec, variant: Variant) -> str:
     lines = [spec.title, f"  {spec.cite}"]
     if variant:
         lines.append("  variant: " + ", ".join(f"{a} = {v}" for a, v in variant.items()))
-    lines += ["", "Hyperparameters"]
-    width = max(len(n) for n in spec.hypers)
+    if spec.hypers:
+        lines += ["", "Hyperparameters"]
+    width = max(map(len, spec.hypers), default=0)
     for h in spec.hypers.values():
         if h.is_flag:
             lines.append(f"  {h.name:<{width}}      {str(h.default).lower()}")

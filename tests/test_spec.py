@@ -540,3 +540,12 @@ def test_variants_are_written() -> None:
     assert "  denom ← √(v̂ + ε)" in box.splitlines()
     assert render.equation_text(adam, {"eps": "clamp"}, "denom") == "denom ← max(√v̂, ε)"
     assert r"\max(\sqrt{\hat{v}}, \varepsilon)" in render.latex(adam, {"eps": "clamp"})
+
+
+def test_a_spec_needs_no_hyperparameter(tmp_path: Path) -> None:
+    file = tmp_path / "steady.toml"
+    file.write_text('name = "steady"\ntitle = "x"\ncite = "y"\n[step]\np = "p - 0.125 * grad"\n')
+    assert render.box(load(str(file)), {}).splitlines()[3:] == [
+        "For t = 1, 2, …",
+        "  p ← p − 0.125·∇f(p)",
+    ]
