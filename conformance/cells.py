@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ import numpy as np
 
 from .errors import RequestError
 from .examine import Examination, Settings, describe
-from .implementation import Implementation, one_line, traceback_of
-from .known import Divergence, for_cell, replays, settle
+from .implementation import Implementation, lacks, one_line, traceback_of
+from .known import Divergence, admit, for_cell, replays, settle
 from .record import dumps, plain, write
-from .scenario import from_json
+from .scenario import SetHyper, from_json, to_json
 from .spec import Spec, Value
 from .spec_file import load
+from .without import without
 from .worker import NO_CHECKS
 
 Result = dict[str, Any]
@@ -122,7 +123,7 @@ class Judge:
             seed=self.seed if cell.seed is None else cell.seed,
             hyper=cell.hyper,
             dtypes=cell.dtypes,
-            replay=[*(_json(d) for d in replays(entries)), *saved],
+            replay=[*(_json(d) for d in replays(entries)), *saved.values()],
         )
         with undisturbed():
             result = plain(_examined(cell, spec, settings))
@@ -131,34 +132,36 @@ class Judge:
 
     # ---- the example database ----------------------------------------------------------------
 
-    def _saved(self, cell: Cell) -> list[dict[str, Any]]:
-        """Scenarios that failed in an earlier run, of the cell as it is now."""
-        spec, kept = load(cell.spec), []
+    def _saved(self, cell: Cell) -> dict[bytes, dict[str, Any]]:
+        """Scenarios that failed in an earlier run, as they are kept and as the cell takes them now:
+        those that do not fit it any more are left out."""
+        spec, kept = load(cell.spec), {}
+        fixed = {**cell.implementation.fixed(spec), **cell.hyper}
+        free = set(cell.implementation.changeable(spec)) - set(fixed)
         for value in self._fetched(cell):
             try:
-                data = json.loads(value)
-                scenario = from_json(data)
-            except (ValueError, RequestError):
+                scenario = without(from_json(json.loads(value)), lacks(cell.implementation))
+                admit(scenario, spec)
+            except (ValueError, RecursionError):  # of another version, or damaged
                 continue
-            fixed = {**cell.implementation.fixed(spec), **cell.hyper}
-            if all(
-                set(g.hyper) == set(spec.hypers) and all(g.hyper[n] == v for n, v in fixed.items())
-                for g in scenario.all_groups
+            changed = {n for e in scenario.events if isinstance(e, SetHyper) for n in e.hyper}
+            if (
+                scenario.dtype == cell.dtype
+                and changed <= free
+                and all(fixed.items() <= g.hyper.items() for g in scenario.all_groups)
             ):
-                kept.append(data)
+                kept[value] = to_json(scenario)
         return kept
 
     def _fetched(self, cell: Cell) -> list[bytes]:
         return sorted(self.database.fetch(_key(cell))) if self.database is not None else []
 
-    def _save(
-        self, cell: Cell, result: Result, saved: Sequence[dict[str, Any]], *, skip: int
-    ) -> None:
+    def _save(self, cell: Cell, result: Result, saved: Iterable[bytes], *, skip: int) -> None:
         if self.database is None:
             return
-        for data, amiss in zip(saved, result.get("replayed", [])[skip:], strict=False):
+        for value, amiss in zip(saved, result.get("replayed", [])[skip:], strict=False):
             if not amiss:
-                self.database.delete(_key(cell), _bytes(data))
+                self.database.delete(_key(cell), value)
         for finding in result["findings"]:
             scenario = finding.get("scenario")
             if isinstance(scenario, dict) and "groups" in scenario:
@@ -174,8 +177,6 @@ def _bytes(scenario: Mapping[str, Any]) -> bytes:
 
 
 def _json(known: Divergence) -> dict[str, Any]:
-    from .scenario import to_json
-
     assert known.scenario is not None
     return to_json(known.scenario)
 

@@ -30,7 +30,7 @@ from packaging.version import InvalidVersion, Version
 from .errors import RequestError
 from .formats import FORMATS
 from .printing import visible
-from .scenario import AddGroup, Param, Scenario, SetHyper, Step, from_json
+from .scenario import AddGroup, Scenario, SetHyper, Step, fits, from_json
 from .spec import Spec
 
 LARGEST = 1_000_000  # elements times steps of a saved scenario
@@ -148,11 +148,15 @@ def admit(scenario: Scenario, spec: Spec) -> None:
         if set(group.hyper) != set(spec.hypers):
             raise RequestError(f"the scenario does not set the hyperparameters of {spec.name}")
         spec.check_hypers(group.hyper)
+        if not spec.admissible(group.hyper):
+            raise RequestError(f"the scenario is not what {spec.name} requires")
     every = [p for g in groups for p in g.params]
     if sum(p.size for p in every) * max(scenario.steps, 1) > LARGEST:
         raise RequestError(f"the scenario has more than {LARGEST:,} elements times steps")
-    for p in every:
-        _fits(p, scenario.steps)
+    if not all(fits(p) and (p.grad.kind != "values" or p.grad.values) for p in every):
+        raise RequestError("the scenario has values that do not fit the shape")
+    if not scenario.groups:
+        raise RequestError("the scenario has no group")
     count = len(scenario.groups)
     for event in scenario.events:
         match event:
@@ -165,20 +169,6 @@ def admit(scenario: Scenario, spec: Spec) -> None:
             case Step(skipped):
                 if any(not (0 <= g < count and 0 <= k < len(groups[g].params)) for g, k in skipped):
                     raise RequestError("the scenario skips a parameter that is not there")
-
-
-def _fits(p: Param, steps: int) -> None:
-    init, rows = p.init.values, p.grad.values
-    if p.init.kind == "values" and (len(init) != p.size or not _flat(init)):
-        raise RequestError("the scenario has initial values that do not fit the shape")
-    if p.grad.kind == "values" and not (
-        rows and all(isinstance(r, tuple) and len(r) == p.size and _flat(r) for r in rows)
-    ):
-        raise RequestError("the scenario has gradients that do not fit the shape")
-
-
-def _flat(values: tuple[Any, ...]) -> bool:
-    return all(isinstance(v, float) for v in values)
 
 
 # ---- holding results against it --------------------------------------------------------------

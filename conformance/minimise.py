@@ -142,6 +142,8 @@ def _fewer_steps(s: Scenario) -> Iterator[Scenario]:
 
         def shorter(p: Param, nth: int = nth) -> Param:
             rows = p.grad.values
+            if not rows:  # it is empty
+                return p
             return replace(p, grad=Recipe("values", 0, rows[:nth] + rows[nth + 1 :] or rows))
 
         yield replace(map_params(s, shorter), events=s.events[:k] + s.events[k + 1 :])

@@ -22,16 +22,8 @@ Floats = NDArray[np.float64]
 
 INIT_KINDS = ("zeros", "mostly-zero", "normal", "wide", "ones")
 GRAD_KINDS = (
-    "normal",
-    "mixture",
-    "spike",
-    "late",
-    "flip",
-    "constant",
-    "zeros",
-    "subnormal",
-    "huge",
-)
+    "normal", "mixture", "spike", "late", "flip", "constant", "zeros", "subnormal", "huge",
+)  # fmt: skip
 LAYOUTS = ("contiguous", "transposed", "strided", "grad-strided")
 
 
@@ -213,14 +205,12 @@ def _group_to_json(group: Group) -> dict[str, Any]:
         "hyper": dict(group.hyper),
         "params": [
             {
-                "shape": list(p.shape),
-                "layout": p.layout,
-                "init": _recipe_to_json(p.init),
-                "grad": _recipe_to_json(p.grad),
+                "shape": list(p.shape), "layout": p.layout,
+                "init": _recipe_to_json(p.init), "grad": _recipe_to_json(p.grad),
             }
             for p in group.params
         ],
-    }
+    }  # fmt: skip
 
 
 def _recipe_to_json(recipe: Recipe) -> dict[str, Any]:
@@ -252,12 +242,9 @@ def from_json(data: Any) -> Scenario:
     try:
         if data["dtype"] not in FORMATS:
             raise ValueError(f"unknown dtype {data['dtype']!r}")
-        return Scenario(
-            str(data["spec"]),
-            data["dtype"],
-            tuple(_group_from_json(g) for g in data["groups"]),
-            tuple(_event_from_json(e) for e in data["events"]),
-        )
+        groups = tuple(_group_from_json(g) for g in data["groups"])
+        events = tuple(_event_from_json(e) for e in data["events"])
+        return Scenario(str(data["spec"]), data["dtype"], groups, events)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
         raise RequestError(f"not a scenario: {type(e).__name__}: {e}") from None
 
@@ -268,19 +255,32 @@ def _group_from_json(data: Any) -> Group:
         shape = tuple(int(n) for n in p["shape"])
         if p["layout"] not in LAYOUTS or any(n < 0 for n in shape) or math.prod(shape) > 10**8:
             raise ValueError("bad parameter")
-        params.append(
-            Param(shape, _recipe_from_json(p["init"]), _recipe_from_json(p["grad"]), p["layout"])
-        )
-    hyper = {str(k): v if isinstance(v, bool) else float(v) for k, v in data["hyper"].items()}
-    return Group(hyper, tuple(params))
+        init, grad = _recipe(p["init"], INIT_KINDS), _recipe(p["grad"], GRAD_KINDS)
+        made = Param(shape, init, grad, p["layout"])
+        if not fits(made):
+            raise ValueError("values that do not fit the shape")
+        params.append(made)
+    return Group(_hyper(data["hyper"]), tuple(params))
 
 
-def _recipe_from_json(data: Any) -> Recipe:
+def _hyper(data: Any) -> dict[str, Value]:
+    return {str(k): v if isinstance(v, bool) else float(v) for k, v in data.items()}
+
+
+def _recipe(data: Any, kinds: tuple[str, ...]) -> Recipe:
     if "values" in data:
         return Recipe("values", 0, _tuples(data["values"]))
-    if data["kind"] not in (*INIT_KINDS, *GRAD_KINDS):
-        raise ValueError(f"unknown kind {data['kind']!r}")
-    return Recipe(data["kind"], int(data["seed"]))
+    kind, seed = data["kind"], int(data["seed"])
+    if kind not in kinds or seed < 0:
+        raise ValueError(f"no recipe {kind!r} with the seed {seed}")
+    return Recipe(kind, seed)
+
+
+def fits(p: Param) -> bool:
+    """Whether what is written out has as many numbers as the parameter."""
+    rows = [*p.grad.values, *([p.init.values] if p.init.kind == "values" else [])]
+    flat = all(isinstance(r, tuple) and {type(v) for v in r} <= {float} for r in rows)
+    return flat and all(len(r) == p.size for r in rows)
 
 
 def _tuples(x: Any) -> tuple[Any, ...]:
@@ -292,7 +292,7 @@ def _event_from_json(data: Any) -> Event:
         case "step":
             return Step(tuple((int(g), int(p)) for g, p in data["skipped"]))
         case "set":
-            return SetHyper(int(data["group"]), {str(k): v for k, v in data["hyper"].items()})
+            return SetHyper(int(data["group"]), _hyper(data["hyper"]))
         case "add_group":
             return AddGroup(_group_from_json(data["group"]))
         case "reload":

@@ -204,6 +204,11 @@ def _one(param: Param) -> Scenario:
         replace(SCENARIO, events=(SetHyper(5, {"lr": 0.1}), Step())),
         replace(SCENARIO, events=(SetHyper(0, {"__class__": 0.1}), Step())),
         replace(SCENARIO, events=(Step(((0, 9),)),)),
+        replace(SCENARIO, groups=()),
+        replace(
+            SCENARIO,
+            groups=(Group({**SGD.defaults, "nesterov": True}, SCENARIO.groups[0].params),),
+        ),
         _one(Param((10**8,), Recipe("ones"), Recipe("normal"))),
         _one(Param((2,), Recipe("values", 0, (1.0,)), Recipe("normal"))),
         _one(Param((2,), Recipe("ones"), Recipe("values", 0, ((1.0,),)))),
@@ -218,6 +223,7 @@ def test_a_scenario_that_does_not_fit_is_never_run(scenario: Scenario) -> None:
 
 def test_the_scenario_itself_is_admitted() -> None:
     admit(SCENARIO, SGD)
+    admit(replace(SCENARIO, events=()), SGD)  # it may raise before its first step
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from optconform.draws import drawn
 from optconform.explain import diagnoses
 from optconform.formats import FORMATS
 from optconform.implementation import Floats
 from optconform.interpreter import Interpreted, machine
 from optconform.lockstep import failing, judge
+from optconform.minimise import Focus, minimise
 from optconform.oracle.scalars import Profile
+from optconform.play import turns
 from optconform.recording.worker import played
-from optconform.scenario import AddGroup, Group, Param, Recipe, Scenario, Step, initial
+from optconform.scenario import AddGroup, Group, Param, Recipe, Scenario, Step, initial, with_values
 from optconform.spec import Spec, Value
 from optconform.spec_file import load
 from optconform.trace import run
@@ -175,3 +178,22 @@ def test_what_a_subject_does_to_its_process_does_not_reach_what_it_is_fed() -> N
         trace, _ = driven(Strict, Scenario("sgd", "float64", (group(tiny),), steps))
     assert trace.crash is None
     assert len(trace.rows[0, 0]) == 3
+
+
+@pytest.mark.parametrize("greedy", [False, True], ids=["none", "every-other"])
+def test_whatever_the_minimiser_tries_can_be_played(greedy: bool) -> None:
+    """What raises is the subject, then, and never what it was given."""
+    made: list[Scenario] = []
+
+    def fails(candidate: Scenario) -> Focus | None:
+        assert len(list(turns(candidate))) == len(candidate.events)
+        made.append(candidate)
+        if not greedy or len(made) % 2 or not candidate.steps:
+            return None
+        return candidate.steps, 0, 0, 0
+
+    scenarios = drawn(SGD, dtype="float32", examples=30, seed=0, max_steps=4)
+    for s in scenarios:
+        for scenario in (s, with_values(s)):
+            minimise(scenario, (scenario.steps, 0, 0, 0), fails, SGD)
+    assert len(made) > 500
