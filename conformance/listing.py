@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import click
@@ -54,27 +53,7 @@ def implementations_of(
             say(f"left out: {target}: {answer}", err=True)
     if not found:
         raise RequestError("no library that is installed can be judged")
-    _told_apart(found)
     return found
-
-
-def _told_apart(found: Sequence[tuple[str, Sequence[Message]]]) -> None:
-    """Raises RequestError where classes of two files have one name in reports."""
-    first: dict[str, str] = {}
-    for target, implementations in found:
-        for name in (i["implementation"] for i in implementations):
-            other = first.setdefault(name, target)
-            if _file(other) != _file(target):
-                raise RequestError(
-                    f"{other} and {target} would both be {name} in the report: "
-                    "rename a file, or judge them in two runs"
-                )
-
-
-def _file(target: str) -> Path | None:
-    """The file that a target names, if it names one."""
-    where = target.rpartition(":")[0]
-    return Path(where).resolve() if where.endswith(".py") or "/" in where else None
 
 
 @click.command("list")

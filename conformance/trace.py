@@ -1,5 +1,6 @@
 """What an implementation did in a scenario: drives it event by event and keeps what was seen."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ def run(implementation: Implementation, scenario: Scenario, spec: Spec, *, first
     known = [_Known(group, fmt) for group in scenario.all_groups]
     feed = list(turns(scenario))
     trace = Trace(scenario)
+    home = os.getpid()
     try:
         session = implementation.start(scenario, spec)
         _drive(session, known, feed, trace, first, shared=shares_clock(implementation))
@@ -55,7 +57,15 @@ def run(implementation: Implementation, scenario: Scenario, spec: Spec, *, first
         raise
     except (Exception, SystemExit) as e:  # a crash is a finding, never silence
         trace.crash = e
+    finally:
+        _leave_if_forked(home)
     return trace
+
+
+def _leave_if_forked(home: int) -> None:
+    """A subject's os.fork() returns twice into our loop; the child has nothing to judge in it."""
+    if os.getpid() != home:
+        os._exit(0)
 
 
 class _Known:
@@ -90,6 +100,7 @@ def _drive(
     *,
     shared: bool,
 ) -> None:
+    home = os.getpid()
     held = _begun(session, known[: len(trace.scenario.groups)])
     step = -1
     for event, grads in feed:
@@ -97,6 +108,7 @@ def _drive(
             step += 1
             trace.crash_step = step
         act(session, event, grads)
+        _leave_if_forked(home)
         match event:
             case SetHyper(g, hyper):
                 known[g].hyper.update(hyper)

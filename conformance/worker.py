@@ -151,6 +151,7 @@ def run_jobs(
     waiting = Waiting(sorted(jobs, key=lambda j: not j.slow))
     done: queue.SimpleQueue[tuple[Job, Message] | BaseException] = queue.SimpleQueue()
     stopping = threading.Event()
+    running: set[_Process] = set()
     limit = 2**30 * memory if memory is not None else 0.75 * installed() / max(processes, 1)
 
     def work() -> None:
@@ -163,11 +164,14 @@ def run_jobs(
                     return
                 if worker is not None and (job.place != place or not worker.alive):
                     worker.stop()  # what one target did to its process, no other shall see
+                    running.discard(worker)
                     worker = None
                 worker, place = worker or _Process(), job.place
+                running.add(worker)
                 result = _run_job(worker, job, timeout, limit, progress)
                 if result.pop("process_ended", False):
                     worker.stop()
+                    running.discard(worker)
                     worker = None
                 done.put((job, result))
         except BaseException as e:
@@ -187,6 +191,8 @@ def run_jobs(
             yield item
     finally:
         stopping.set()
+        for worker in list(running):  # or a subject that hangs would be waited for
+            worker.process.kill()
         for thread in threads:
             thread.join(timeout=10)
 

@@ -31,7 +31,7 @@ CRASHES = {
 }
 """Hostile subjects and what the finding must say."""
 
-CONFORM = ("SGD", "Talks")
+CONFORM = ("SGD", "Talks", "Forks")
 BREACHES = {
     "MutatesGradient": "gradient-untouched",
     "TouchesNone": "none-gradient",

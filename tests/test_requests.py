@@ -92,15 +92,6 @@ def test_a_bad_request_is_refused(arguments: list[str], said: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    """Their results would stand under one name."""
-    (tmp_path / "wrong.py").write_text((ROOT / SUBJECTS / "wrong.py").read_text())
-    other = f"{tmp_path}/wrong.py:SGD"
-    line = refused("check", SGD, other, "--json", tmp_path / "record.json")
-    assert f"{SGD} and {other} would both be wrong.py:SGD" in line
-    assert not (tmp_path / "record.json").exists()
-
-
 def test_a_process_of_its_own_says_the_same() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "optconform.cli", "check", "torch.optim:NoSuch"],

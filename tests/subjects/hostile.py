@@ -126,6 +126,15 @@ class ShrinksParameters(SGD):
                 p.data = p.data.reshape(-1)[:0]
 
 
+class Forks(SGD):  # once in each process, and goes on in both; otherwise right
+    forked = False
+
+    def odd(self):
+        if not Forks.forked:
+            Forks.forked = True
+            os.fork()
+
+
 class ChangesDefaultDtype(SGD):  # otherwise right
     def odd(self):
         torch.set_default_dtype(torch.float64)
