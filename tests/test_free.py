@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from optconform.draws import drawn
-from optconform.implementation import Implementation, resolve
+from optconform.formats import FORMATS
+from optconform.implementation import Floats, Implementation, resolve
 from optconform.lockstep import free_judge
+from optconform.oracle.free import free_running
+from optconform.oracle.judge import compare
 from optconform.oracle.scalars import Profile
 from optconform.scenario import Group, Param, Recipe, Scenario, Step
-from optconform.spec import Spec, Value
+from optconform.spec import Spec, Value, program
 from optconform.spec_file import load
 from optconform.trace import run
 
@@ -57,3 +64,63 @@ def test_no_alarm_in_sixteen_bits(name: str) -> None:
         assert failed == 0, (ratio, scenario.groups[0].hyper)
         decided += some
     assert decided > 1000
+
+
+# ---- what turns at zero ----------------------------------------------------------------------
+
+TURN = """
+    name = "turn"
+    title = "T"
+    cite = "x"
+    hyper.lr = { default = 1.0, domain = "[0, inf)" }
+    hyper.k = { default = 0.5, domain = "[0, inf)" }
+    [step]
+    w = "LAST - grad if t == 13 else p - grad"
+    p = "END if t == 13 else w"
+"""
+"""Twelve steps whose roundings all lie on one side, and one that comes close to zero."""
+
+
+def turned(
+    path: Path, last: str, end: str, k: float, runs: Sequence[Floats], seen: Floats
+) -> tuple[int, int]:
+    """Failed and undecided elements of a float32 run, of a start and thirteen gradients."""
+    path.write_text(TURN.replace("LAST", last).replace("END", end))
+    spec = load(str(path))
+    rows = [{"lr": 1.0, "k": k, "t": t, "lr0": 1.0} for t in range(1, 14)]
+    programs = [program(spec, {}, row, int(row["t"])) for row in rows]
+    start, *grads = runs
+    outcome = free_running(
+        programs, rows, {"p": start}, grads, fmt=FORMATS["float32"], profile=Profile()
+    )[-1]
+    judged = compare(outcome, seen[None, :], start[None, :])
+    return int(judged.failed.sum()), int(outcome.undecided.sum())
+
+
+def test_the_magnitude_of_what_may_have_either_sign_is_open(tmp_path: Path) -> None:
+    """The exact parameter falls below what is held, and is negative in the end; what is held is
+    not, and doubles."""
+    u, n = 2.0**-24, 200
+    small = np.full(n, 0.45 * u)  # 1 - small rounds to 1
+    grads = [small] * 12 + [1 - u * (np.arange(n) // 4)]
+    left = 1 - grads[-1]
+    runs = [np.ones(n), *grads]
+    for end in ("w + abs(w)", "abs(w) + w", "max(w, -w) + w", "sign(w) * w + w"):
+        path = tmp_path / f"{end}.toml"
+        failed, undecided = turned(path, "p", end, 0.5, runs, 2 * left)
+        assert failed == 0, end
+        assert 0 < undecided < n, end
+
+
+def test_the_roundings_of_the_step_itself_may_turn_it_too(tmp_path: Path) -> None:
+    rounded = FORMATS["float32"].round
+    u, n = 2.0**-24, 60
+    for number, k in enumerate(np.random.default_rng(1).uniform(0.255, 0.33, 40)):
+        start = 1 + 2 * u * np.arange(20, 20 + n)  # start - 0.99 u rounds to start
+        one = rounded(rounded(np.array(k)) * start)
+        tripled = rounded(rounded(one + one) + one)
+        grad = tripled - u
+        runs = [start, *[np.full(n, 0.99 * u)] * 12, grad]
+        path = tmp_path / f"{number}.toml"
+        last = "k*p + k*p + k*p"
+        assert turned(path, last, "max(w, 0)", float(k), runs, tripled - grad)[0] == 0, k

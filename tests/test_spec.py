@@ -422,13 +422,13 @@ def test_a_file_is_extended_from_where_the_extending_one_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "specs").mkdir()
-    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "else" / "where").mkdir(parents=True)
     written(tmp_path, GOOD)
     child = 'name = "%s"\ntitle = "Child"\ncite = "x"\nextends = "%s"\n[default]\nroot = "none"'
     path = written(tmp_path / "specs", child % ("child", "../mine.toml"), "child")
-    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "else" / "where")
     assert equations_of(load(path), {})["denom"] == ("v",)
-    assert equations_of(load("../specs/child.toml"), {})["denom"] == ("v",)
+    assert equations_of(load("../../specs/child.toml"), {})["denom"] == ("v",)
     itself = written(tmp_path / "specs", child % ("it", "../specs/it.toml"), "it")
     with pytest.raises(SpecError, match="extends itself"):
         load(itself)

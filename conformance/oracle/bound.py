@@ -131,6 +131,11 @@ class Bound:
             np.broadcast_to(nan, full),
         )
 
+    def rounded(self, i: Index, folds: Folds) -> Floats:
+        """How far the roundings of this step can move node ``i``."""
+        with np.errstate(all="ignore"):
+            return self.close(_Walk(self, folds).node(i))[0]
+
     def close(self, x: Majorant) -> tuple[Floats, Mask]:
         """The error of a finished polynomial: products, additions, underflows, our own rounding."""
         adds = max(x.terms - 1, 0)

@@ -30,7 +30,7 @@ from .bound import Bound, Outcome
 from .factors import Factors
 from .majorant import Floats, several
 from .scalars import Profile, Scalars
-from .structure import folds
+from .structure import Folds, folds
 
 BENDS = 6  # nested non-linear operations in a step, products of two inexact factors included
 RHO = 0.25  # largest relative error of an argument under which the linearisation is used
@@ -70,7 +70,7 @@ def free_running(
         fold = folds(p.graph, tuple(p.outputs.values()))
         local = {n: bound.outcome(i, fold) for n, i in p.outputs.items()}
         with np.errstate(all="ignore"):
-            slopes = _Slopes(p.graph, bound, {n: x for n, (x, _) in inputs.items()}, total)
+            slopes = _Slopes(p.graph, bound, fold, {n: x for n, (x, _) in inputs.items()}, total)
             tangents = {n: slopes.of(i) for n, i in p.outputs.items()}
             rho = np.broadcast_to(slopes.rho, width)
             bend = (1 - np.minimum(rho, RHO)) ** -BENDS
@@ -134,9 +134,15 @@ class _Slopes:
     """Forward derivatives of nodes by the inputs of a step, and the largest relative error met."""
 
     def __init__(
-        self, graph: Graph, bound: Bound, values: Mapping[str, Floats], total: Mapping[str, Floats]
+        self,
+        graph: Graph,
+        bound: Bound,
+        fold: Folds,
+        values: Mapping[str, Floats],
+        total: Mapping[str, Floats],
     ) -> None:
-        self.graph, self.bound, self.values, self.total = graph, bound, values, total
+        self.graph, self.bound, self.fold = graph, bound, fold
+        self.values, self.total = values, total
         self.rho: Floats = np.zeros((1, 1), bound.real)
         self.memo: dict[Index, _Node] = {}
 
@@ -166,6 +172,14 @@ class _Slopes:
         relative = np.where((x == 0) & (off > 0), np.inf, relative)
         self.rho = np.maximum(self.rho, relative)
 
+    def turns(self, gap: Floats, *sides: Index) -> None:
+        """Where what turns at ``gap`` = 0 may be computed on the other side of it, the slope is
+        open and the element undecided; the errors so far and the roundings of this step may take
+        it there together.  Where nothing is off so far, the bound of the step says it all."""
+        off = sum((self.off(self.node(i).slope) for i in sides), np.zeros_like(self.rho))
+        swing = off + sum(self.bound.rounded(i, self.fold) for i in sides)
+        self.rho = np.where((off == 0) | (np.abs(gap) > swing), self.rho, np.inf)
+
     def build(self, i: Index) -> _Node:
         if self.graph.scalar[i]:
             number = self.bound.factors.number(i)[0]
@@ -192,11 +206,7 @@ class _Slopes:
             case Maximum(j, k):
                 x, y = self.node(j), self.node(k)
                 left = x.value >= y.value
-                apart = np.abs(x.value - y.value) > self.off(x.slope) + self.off(y.slope)
-                exact = (self.off(x.slope) == 0) & (self.off(y.slope) == 0)
-                # where either may win the slope is open, and the element undecided
-                known = apart | ((x.value == y.value) & exact)
-                self.rho = np.where(known, self.rho, np.inf)
+                self.turns(x.value - y.value, j, k)
                 return _opaque(
                     np.maximum(x.value, y.value),
                     {
@@ -206,13 +216,14 @@ class _Slopes:
                 )
             case Absolute(j):
                 x = self.node(j)
+                self.turns(x.value, j)
                 sign = np.sign(x.value)
                 return replace(
                     x, value=np.abs(x.value), slope={n: sign * v for n, v in x.slope.items()}
                 )
             case Sign(j):
                 x = self.node(j)
-                self.bends(x.value, x.slope)
+                self.turns(x.value, j)
                 return _opaque(np.sign(x.value), {})
         raise TypeError(f"node {i} is no tensor operation")
 

@@ -24,7 +24,7 @@ class Majorant:
     reach: Floats  # sum over monomials of the largest product of a subset of the factors
     terms: int  # number of monomials: terms - 1 additions are to be paid; 0: zero by a scalar
     steps: int  # most product roundings in one monomial; each may also underflow
-    nonneg: bool  # every computed version is >= 0
+    nonneg: bool  # every computed version is >= 0: shown of one form, which vouches (``widest``)
     unsafe: Mask = None  # an intermediate may overflow, divide by zero or leave a root's domain
     nan: Mask = None  # NaN in every member of the class
     zero: Mask = None  # exactly zero in every member of the class
@@ -86,7 +86,13 @@ def times(x: Majorant, y: Majorant, relative: Any = 0) -> Majorant:
 
 
 def widest(versions: list[Majorant]) -> Majorant:
-    """Several forms of one tensor: the value of the first, the worst of every bound."""
+    """Several forms of one tensor: the value of the first, the worst of every bound.
+
+    Of their sign the best: where one form shows that nothing falls below zero, none does.  The
+    lerp m + (1 - b)*(x - m) beside an ema of m, x >= 0 does not look like it, but rounding is
+    monotone: x - m rounds to no less than -m, a weight of at most 1 leaves it there, and adding m
+    gives no less than 0.  Forms that a spec writes side by side are held to the same.
+    """
     if len(versions) == 1:
         return versions[0]
     first, *others = versions
