@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -124,3 +127,32 @@ def test_the_roundings_of_the_step_itself_may_turn_it_too(tmp_path: Path) -> Non
         path = tmp_path / f"{number}.toml"
         last = "k*p + k*p + k*p"
         assert turned(path, last, "max(w, 0)", float(k), runs, tripled - grad)[0] == 0, k
+
+
+def test_the_bound_is_the_same_in_every_process() -> None:
+    """Names are hashed otherwise in each; a sum in their order would end in other bits."""
+    code = (
+        "import hashlib\n"
+        "from optconform.draws import drawn\n"
+        "from optconform.formats import FORMATS\n"
+        "from optconform.implementation import resolve\n"
+        "from optconform.lockstep import free_judge\n"
+        "from optconform.oracle.scalars import Profile\n"
+        "from optconform.spec_file import load\n"
+        "from optconform.trace import run\n"
+        "spec, told = load('rmsprop'), hashlib.sha256()\n"
+        "(subject,) = [i for i in resolve('reference', None) if i.spec == spec.name]\n"
+        "for scenario in drawn(spec, dtype='float32', examples=8, seed=1):\n"
+        "    for part in free_judge(run(subject, scenario, spec), spec, {}, profile=Profile()):\n"
+        "        for judged in part.outputs.values():\n"
+        "            told.update(judged.outcome.error.tobytes())\n"
+        "print(told.hexdigest())\n"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            check=True, capture_output=True, text=True,
+        ).stdout
+        for seed in range(4)
+    }  # fmt: skip
+    assert len(told) == 1

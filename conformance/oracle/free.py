@@ -211,7 +211,7 @@ class _Slopes:
                     np.maximum(x.value, y.value),
                     {
                         n: np.where(left, x.slope.get(n, 0), y.slope.get(n, 0))
-                        for n in {*x.slope, *y.slope}
+                        for n in dict.fromkeys((*x.slope, *y.slope))
                     },
                 )
             case Absolute(j):
@@ -245,7 +245,7 @@ class _Slopes:
         steep: dict[str, Floats] = {}
         curved = sum(bool(x.slope) for _, x in factors) > 1
         for exponent, x in factors:
-            names = {*slope, *x.slope}
+            names = dict.fromkeys((*slope, *x.slope))  # in order, which the last bit hangs on
             if x.slope and (curved or exponent < 0):
                 self.bends(x.value, x.slope)
             if exponent < 0:  # one over a denominator is opaque, like a root
