@@ -43,9 +43,10 @@ def drawn(
 ) -> Sequence[Scenario]:
     """So many scenarios; the same ones for the same arguments, and drawn once for all the
     implementations that are judged by them.  What an implementation ``lacks`` is left out of
-    them."""
+    them, and so is what it can change and ``spec`` has not."""
     kept = tuple(sorted((fixed or {}).items()))
-    found = _drawn(spec, dtype, examples, seed, max_steps, kept, tuple(changeable), small)
+    names = tuple(n for n in changeable if n in spec.hypers)
+    found = _drawn(spec, dtype, examples, seed, max_steps, kept, names, small)
     return [without(s, lacks) for s in found]
 
 

@@ -204,29 +204,47 @@ def _another(draw: Any, spec: Spec, group: Group, fixed: Mapping[str, Value]) ->
     return Group(twin, made.params) if spec.admissible(twin) else made
 
 
-@st.composite
 def scenarios(
-    draw: Any,
     spec: Spec,
     *,
     dtype: str,
     max_steps: int = 8,
     fixed: Mapping[str, Value] | None = None,
-    changeable: Sequence[str] = ("lr", "weight_decay"),
+    changeable: Sequence[str] | None = None,
     small: bool = False,
-) -> Scenario:
+) -> st.SearchStrategy[Scenario]:
     """Scenarios for ``spec``: groups, then steps with changes between them.
 
     ``dtype`` is one of float32, float64, bfloat16, float16; ``fixed`` holds hyperparameters at a
-    value; ``changeable`` names those that may change in mid-run; ``small`` draws groups of one
-    parameter each and at most four plain steps, for subjects that are slow to start.
-    Raises RequestError for an unknown dtype or hyperparameter and
-    for ``max_steps`` below 1.
+    value; ``changeable`` names those that may change in mid-run, by default lr and weight_decay;
+    ``small`` draws groups of one parameter each and at most four plain steps, for subjects that
+    are slow to start.  Raises RequestError, at once, for an unknown dtype or hyperparameter and for
+    ``max_steps`` below 1.
     """
     format_named(dtype)
     if max_steps < 1:
         raise RequestError(f"max_steps must be at least 1, not {max_steps}")
-    fixed = dict(fixed or {})
+    spec.check_hypers(fixed or {})
+    if changeable is None:
+        changeable = [n for n in ("lr", "weight_decay") if n in spec.hypers]
+    if unknown := [n for n in changeable if n not in spec.hypers]:
+        raise RequestError(
+            f"changeable: spec {spec.name} has no hyperparameter {unknown[0]!r}; "
+            f"it has {', '.join(spec.hypers)}"
+        )
+    return _scenarios(spec, dtype, max_steps, dict(fixed or {}), tuple(changeable), small)
+
+
+@st.composite
+def _scenarios(
+    draw: Any,
+    spec: Spec,
+    dtype: str,
+    max_steps: int,
+    fixed: Mapping[str, Value],
+    changeable: Sequence[str],
+    small: bool,
+) -> Scenario:
     if small:  # unlike groups side by side cost one start
         count = draw(st.integers(2, 3))
         group_list = [draw(groups(spec, fixed=fixed, small=True)) for _ in range(count)]
@@ -238,7 +256,7 @@ def scenarios(
     count = draw(st.integers(min(2, max_steps), max_steps))
     out: list[Event] = []
     total = list(group_list)
-    changeable = [n for n in changeable if n in spec.hypers and n not in fixed]
+    changeable = [n for n in changeable if n not in fixed]
     now = [dict(g.hyper) for g in group_list]
     if draw(st.integers(0, 11)) == 11:
         out.append(Reload())
