@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .draws import keeping
 from .errors import RequestError
 from .examine import Examination, Settings, describe
 from .implementation import Implementation, lacks, one_line, traceback_of
@@ -74,13 +75,15 @@ class Cell:
 class Judge:
     """Judges cells, and remembers.
 
-    ``examples`` and ``seed`` override what a cell says or leaves open; ``known`` are divergences
-    that hold for all cells; ``shared`` is the folder of the run; ``database`` an example database
+    ``examples`` and ``seed`` override what a cell says or leaves open; ``once`` says that the seed
+    was drawn at random, so that no other run has it; ``known`` are divergences that hold for all
+    cells; ``shared`` is the folder of the run; ``database`` an example database
     of Hypothesis, in which scenarios that failed are kept for the next run.
     """
 
     examples: int | None = None
     seed: int = 0
+    once: bool = False
     known: tuple[Divergence, ...] = ()
     shared: Path | None = None
     database: Any = None
@@ -125,7 +128,7 @@ class Judge:
             dtypes=cell.dtypes,
             replay=[*(_json(d) for d in replays(entries)), *saved.values()],
         )
-        with undisturbed():
+        with undisturbed(), keeping(not self.once or cell.seed is not None):
             result = plain(_examined(cell, spec, settings))
         self._save(cell, result, saved, skip=len(replays(entries)))
         return {"spec": cell.spec, "seed": settings.seed, "result": settle(result, entries)}

@@ -16,7 +16,7 @@ from typing import Any
 from .errors import RequestError
 from .implementation import one_line
 from .serve import Message
-from .worker import Job, run_jobs
+from .worker import Job, lost, run_jobs
 
 RETRIES = 3  # times that a job is run again because the worker that had it was lost
 
@@ -29,7 +29,8 @@ def run_on_cluster(
     memory: float | None,
     progress: Callable[[Job, Message], None] = lambda job, message: None,
 ) -> Iterator[tuple[Job, Message]]:
-    """Judge ``jobs`` on the workers of the scheduler at ``address``; like ``worker.run_jobs``.
+    """Judge ``jobs`` on the workers of the scheduler at ``address``; like ``worker.run_jobs``, but
+    ``progress`` is told of a job no more than how many checks it has had in the end.
 
     What the jobs name must be there on every worker: the library, or the file at the same path.
     Raises RequestError when there is no such scheduler.
@@ -54,7 +55,20 @@ def run_on_cluster(
             for job in jobs
         }
         for future in as_completed(list(waiting)):
-            yield waiting[future], json.loads(future.result())
+            job = waiting[future]
+            result = _result(job, future)
+            progress(job, {"event": "progress", "counts": result["checks"]})
+            yield job, result
+
+
+def _result(job: Job, future: Any) -> Message:
+    """What came back, or that nothing did: a worker that was lost too often, or whose judge failed,
+    takes the results of no other job with it."""
+    try:
+        result: Message = json.loads(future.result())
+    except Exception as e:  # whatever was raised over there is raised here again
+        return lost(job, f"was lost on the cluster: {one_line(e)}")
+    return result
 
 
 def judge_apart(job: str, timeout: float, memory: float | None) -> str:

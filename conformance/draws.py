@@ -1,8 +1,10 @@
 """Drawn scenarios, and where they are kept: to draw one takes about as long as to judge it."""
 
+import contextlib
 import functools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +15,18 @@ from .scenario import Scenario, from_json, to_json
 from .spec import Spec, Value
 from .strategies import look_at_each, scenarios
 from .without import without
+
+_KEEP = ContextVar("keep", default=True)
+
+
+@contextlib.contextmanager
+def keeping(keep: bool) -> Iterator[None]:
+    """Whether what is drawn inside is kept: a seed that comes but once would fill the folder."""
+    token = _KEEP.set(keep)
+    try:
+        yield
+    finally:
+        _KEEP.reset(token)
 
 
 def drawn(
@@ -29,9 +43,10 @@ def drawn(
 ) -> Sequence[Scenario]:
     """So many scenarios; the same ones for the same arguments, and drawn once for all the
     implementations that are judged by them.  What an implementation ``lacks`` is left out of
-    them."""
+    them, and so is what it can change and ``spec`` has not."""
     kept = tuple(sorted((fixed or {}).items()))
-    found = _drawn(spec, dtype, examples, seed, max_steps, kept, tuple(changeable), small)
+    names = tuple(n for n in changeable if n in spec.hypers)
+    found = _drawn(spec, dtype, examples, seed, max_steps, kept, names, small)
     return [without(s, lacks) for s in found]
 
 
@@ -56,9 +71,11 @@ def _drawn(
             changeable=changeable,
             small=small,
         )
-        look_at_each(strategy, found.append, dtype=dtype, examples=examples, seed=seed)
+        look_at_each(strategy, found.append, spec=spec, dtype=dtype, examples=examples, seed=seed)
         return json.dumps([to_json(s) for s in found]).encode()
 
+    if not _KEEP.get():
+        return _read(draw())
     asked = (dtype, examples, seed, max_steps, fixed, changeable, small)
     try:
         path = cached((_origin(), repr(spec), repr(asked)), ".draws", draw)

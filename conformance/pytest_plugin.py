@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 KNOWN = pytest.StashKey[tuple["Divergence", ...]]()
-SEED = pytest.StashKey[int]()
+SEED = pytest.StashKey[tuple[int, bool]]()
 
 OPTIONS = {
     "report": ("F.html", "Write the conformance report to this file."),
@@ -75,20 +75,21 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["optconform_seed"] = _seed(node.config)
 
 
-def _seed(config: pytest.Config) -> int:
-    """The seed of tests that name none: that of Hypothesis, 0 if its profile is derandomised."""
+def _seed(config: pytest.Config) -> tuple[int, bool]:
+    """The seed of tests that name none: that of Hypothesis, 0 if its profile is derandomised; and
+    whether it was drawn at random."""
     if SEED not in config.stash:
         from hypothesis import settings
 
         given = getattr(config, "workerinput", {}).get("optconform_seed")
         asked = config.getoption("hypothesis_seed", None)
         if given is not None:
-            seed = int(given)
+            seed = int(given[0]), bool(given[1])
         elif asked is not None and str(asked).isdigit():
-            seed = int(asked)
+            seed = int(asked), False
         else:
-            derandomised = settings().derandomize
-            seed = 0 if derandomised else random.SystemRandom().randrange(1_000_000)
+            once = not settings().derandomize
+            seed = random.SystemRandom().randrange(1_000_000) if once else 0, once
         config.stash[SEED] = seed
     return config.stash[SEED]
 
@@ -102,9 +103,11 @@ def _judge(config: pytest.Config) -> "Judge":
 
     if JUDGE not in config.stash:
         shared = getattr(config, "workerinput", {}).get("optconform_folder")
+        seed, once = _seed(config)
         config.stash[JUDGE] = Judge(
             examples=config.getoption("optconform_examples"),
-            seed=_seed(config),
+            seed=seed,
+            once=once,
             known=config.stash.get(KNOWN, ()),
             shared=Path(shared) if shared else None,
             database=settings().database,
@@ -156,7 +159,7 @@ def _found(config: pytest.Config) -> list[dict[str, Any]]:
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     if config.getoption("optconform_report") or config.getoption("optconform_json"):
-        return f"optconform: seed {_seed(config)}"
+        return f"optconform: seed {_seed(config)[0]}"
     return None
 
 
@@ -178,7 +181,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
     results.sort(key=lambda r: (r["implementation"], r["spec"]))
     run = {
         "command": " ".join(["pytest", *config.invocation_params.args]),
-        "seed": _seed(config),
+        "seed": _seed(config)[0],
         "seconds": round(sum(r["seconds"] for r in results), 1),
         "dtypes": list(dict.fromkeys(r["dtype"] for r in results)),
     }

@@ -14,6 +14,7 @@ from typing import Any
 import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 
 from . import expr
 from .errors import RequestError
@@ -45,6 +46,9 @@ _USUAL: Mapping[str, Sequence[float]] = {
     "alpha": (0.99, 0.9, 0.5, 0.0, 0.999999),
     "rho": (0.9, 0.95, 0.5, 0.0, 0.999999),
 }
+
+TRIES = 100  # seeds for a scenario, where most of what is drawn is not what a spec requires
+_APART = 10**15  # between them: none is that of another scenario
 
 # the first is the simplest: large enough for every role of a gradient mixture to occur
 _SIZES = (16, 1, 1, 2, 3, 5, 7, 8, 9, 15, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129)
@@ -200,29 +204,47 @@ def _another(draw: Any, spec: Spec, group: Group, fixed: Mapping[str, Value]) ->
     return Group(twin, made.params) if spec.admissible(twin) else made
 
 
-@st.composite
 def scenarios(
-    draw: Any,
     spec: Spec,
     *,
     dtype: str,
     max_steps: int = 8,
     fixed: Mapping[str, Value] | None = None,
-    changeable: Sequence[str] = ("lr", "weight_decay"),
+    changeable: Sequence[str] | None = None,
     small: bool = False,
-) -> Scenario:
+) -> st.SearchStrategy[Scenario]:
     """Scenarios for ``spec``: groups, then steps with changes between them.
 
     ``dtype`` is one of float32, float64, bfloat16, float16; ``fixed`` holds hyperparameters at a
-    value; ``changeable`` names those that may change in mid-run; ``small`` draws groups of one
-    parameter each and at most four plain steps, for subjects that are slow to start.
-    Raises RequestError for an unknown dtype or hyperparameter and
-    for ``max_steps`` below 1.
+    value; ``changeable`` names those that may change in mid-run, by default lr and weight_decay;
+    ``small`` draws groups of one parameter each and at most four plain steps, for subjects that
+    are slow to start.  Raises RequestError, at once, for an unknown dtype or hyperparameter and for
+    ``max_steps`` below 1.
     """
     format_named(dtype)
     if max_steps < 1:
         raise RequestError(f"max_steps must be at least 1, not {max_steps}")
-    fixed = dict(fixed or {})
+    spec.check_hypers(fixed or {})
+    if changeable is None:
+        changeable = [n for n in ("lr", "weight_decay") if n in spec.hypers]
+    if unknown := [n for n in changeable if n not in spec.hypers]:
+        raise RequestError(
+            f"changeable: spec {spec.name} has no hyperparameter {unknown[0]!r}; "
+            f"it has {', '.join(spec.hypers)}"
+        )
+    return _scenarios(spec, dtype, max_steps, dict(fixed or {}), tuple(changeable), small)
+
+
+@st.composite
+def _scenarios(
+    draw: Any,
+    spec: Spec,
+    dtype: str,
+    max_steps: int,
+    fixed: Mapping[str, Value],
+    changeable: Sequence[str],
+    small: bool,
+) -> Scenario:
     if small:  # unlike groups side by side cost one start
         count = draw(st.integers(2, 3))
         group_list = [draw(groups(spec, fixed=fixed, small=True)) for _ in range(count)]
@@ -234,7 +256,7 @@ def scenarios(
     count = draw(st.integers(min(2, max_steps), max_steps))
     out: list[Event] = []
     total = list(group_list)
-    changeable = [n for n in changeable if n in spec.hypers and n not in fixed]
+    changeable = [n for n in changeable if n not in fixed]
     now = [dict(g.hyper) for g in group_list]
     if draw(st.integers(0, 11)) == 11:
         out.append(Reload())
@@ -274,6 +296,7 @@ def look_at_each(
     strategy: st.SearchStrategy[Scenario],
     look: Callable[[Scenario], None],
     *,
+    spec: Spec,
     dtype: str,
     examples: int,
     seed: int,
@@ -284,24 +307,41 @@ def look_at_each(
     scenario is drawn by a run of Hypothesis of its own: within one run most examples are mutations
     of earlier ones, which is good for shrinking and bad for us, since what is drawn one time in ten
     would be in half of the examples under one seed and in none under another.
+
+    Raises RequestError when hardly a setting that is drawn is what ``spec`` requires.
     """
     first = (len(FORMATS) * seed + list(FORMATS).index(dtype)) * 1_000_003
     for k in range(examples):
-        plainest = True
+        tries = (_drawn(strategy, first + k + _APART * further) for further in range(TRIES))
+        found = next(filter(None, tries), [])
+        if not found:
+            raise RequestError(
+                f"spec {spec.name} requires {' and '.join(spec.requires)}: "
+                f"no such setting was drawn in {TRIES} tries"
+            )
+        for scenario in found:
+            look(scenario)
 
-        @hypothesis.seed(first + k)
-        @hypothesis.settings(
-            max_examples=2,  # the first one of a run is the plainest there is, always
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @hypothesis.given(strategy)
-        def body(scenario: Scenario) -> None:
-            nonlocal plainest
-            if not plainest:
-                look(scenario)
-            plainest = False
 
+def _drawn(strategy: st.SearchStrategy[Scenario], seed: int) -> list[Scenario]:
+    """What a run of Hypothesis draws after the first scenario, which is the plainest there is,
+    always; nothing where so few are admissible that there is no other."""
+    found: list[Scenario] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=2,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(strategy)
+    def body(scenario: Scenario) -> None:
+        found.append(scenario)
+
+    try:
         body()
+    except Unsatisfiable:
+        return []
+    return found[1:]

@@ -27,7 +27,6 @@ from .errors import RequestError
 from .examine import CHECKS
 from .formats import FORMATS, format_named
 from .implementation import Implementation, guess_spec, resolve
-from .known import Divergence
 from .oracle.scalars import Profile
 from .spec import Spec, Value, states_of
 from .spec_file import load
@@ -62,23 +61,26 @@ def conformance_tests(
 
     ``subject`` is a class or a named function that makes torch-like optimizers, an object that
     follows :class:`optconform.implementation.Implementation`, or a target as the command line takes
-    it (``"optax:adamw"``).  ``spec`` is a spec's name or a ``.toml`` file; by default it is told by
-    the subject's name.  ``variant`` declares axes on which the subject differs from the spec,
-    ``hyper`` fixes hyperparameters by the spec's names.  ``dtypes`` are float32, float64, bfloat16
-    or float16; by default all that the subject takes.  ``examples`` scenarios of at most ``steps``
-    steps are drawn for each dtype; with a ``seed`` always the same.  ``known`` is a file of known
-    divergences, relative to the calling file.  No two implementations have one name.
+    it (``"optax:adamw"``).  ``spec`` is a spec's name or a ``.toml`` file, relative to the calling
+    file; by default it is told by the subject's name.  ``variant`` declares axes on which the
+    subject differs from the spec, ``hyper`` fixes hyperparameters by the spec's names.  ``dtypes``
+    are float32, float64, bfloat16 or float16, at least one; by default all that the subject takes.
+    ``examples`` scenarios of at most ``steps`` steps are drawn for each dtype; with a ``seed``
+    always the same.  ``known`` is a file of known divergences, relative to the calling file.  Two
+    different implementations have two names.
 
     Raises RequestError, one sentence, when the request cannot be carried out.
     """
     if examples < 1 or steps < 1:
         raise RequestError(f"examples and steps are at least 1, not {examples} and {steps}")
+    if dtypes is not None and not dtypes:
+        raise RequestError("dtypes is empty; leave it out for all that the subject takes")
     wanted = [format_named(d).name for d in dtypes or FORMATS]
     fixed = dict(hyper or {})
-    entries: tuple[Divergence, ...] = ()
-    if known is not None:
-        caller = Path(sys._getframe(1).f_globals.get("__file__", "."))
-        entries = known_file.read(caller.parent / known)
+    folder = Path(sys._getframe(1).f_globals.get("__file__", ".")).parent
+    entries = known_file.read(folder / known) if known is not None else ()
+    if spec is not None and spec.endswith(".toml"):
+        spec = str(folder / spec)
     cases: dict[str, list[Case]] = {"equation": [], "contract": [], "run": []}
     for implementation in _implementations(subject, spec):
         loaded = load(spec or implementation.spec)

@@ -264,6 +264,12 @@ NO_CHECKS: Message = {
 }  # fmt: skip
 
 
+def lost(job: Job, how: str) -> Message:
+    """The result of a cell of which nothing came back, through no fault of its subject."""
+    result = _lost(job, how, _Seen(), time.monotonic(), subject=False)
+    return {k: v for k, v in result.items() if k != "process_ended"}
+
+
 def _lost(job: Job, how: str, seen: _Seen, begin: float, *, subject: bool = True) -> Message:
     """The result of a cell whose subject did not live to give one, with all that was found."""
     who = "the subject" if subject else "optconform"

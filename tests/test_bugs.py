@@ -60,7 +60,7 @@ def failure(implementation: Implementation, claimed: Mapping[str, str], examples
             found.append("numeric")
 
     for seed in range(examples):
-        look_at_each(drawn, look, dtype="float32", examples=1, seed=seed)
+        look_at_each(drawn, look, spec=spec, dtype="float32", examples=1, seed=seed)
         if found:
             return found[0]
     return ""

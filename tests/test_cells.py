@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from optconform import draws
 from optconform.cells import Cell, Judge
 from optconform.interpreter import Interpreted, machine
 from optconform.scenario import AddGroup, Group, Param, Recipe, Scenario, SetHyper, Step, to_json
@@ -89,3 +91,15 @@ def test_it_does_without_what_is_lacking_now() -> None:
     assert found == to_json(replace(SCENARIO, groups=(plain,), events=(Step(), Step(), Step())))
     assert judge.result(lacking)["replayed"] == [[]]
     assert judge.database.deleted == judge.database.values
+
+
+@pytest.mark.parametrize(
+    ("once", "seed", "kept"), [(True, None, 0), (True, 7, 1), (False, None, 1)]
+)
+def test_draws_of_a_random_seed_are_not_kept(
+    once: bool, seed: int | None, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTCONFORM_CACHE", str(tmp_path))
+    draws._drawn.cache_clear()
+    Judge(seed=5, once=once).result(replace(cell(), seed=seed))
+    assert len(list(tmp_path.glob("*.draws"))) == kept

@@ -10,8 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from optconform import cluster as cluster_module
+from optconform.worker import Job
 
 pytest.importorskip("distributed")
 
@@ -67,6 +71,40 @@ def test_nothing_is_lost_with_a_worker(
         ("float32", "conforms"), ("bfloat16", "conforms"), ("float32", "error"),
         ("bfloat16", "error"),
     ]  # fmt: skip
+
+
+def test_a_job_that_fails_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does whose judge was killed, or whose worker was lost time and again."""
+    from distributed import LocalCluster
+
+    def judged(job: str, timeout: float, memory: float | None) -> str:
+        if json.loads(job)["dtype"] == "float64":
+            raise RuntimeError("the judge ended with status -9: no reason given")
+        return json.dumps({"verdict": "conforms", "checks": {"total": 7}})
+
+    def job(dtype: str) -> Job:
+        return Job("lib", "sgd", "lib:SGD", "sgd", "sgd", dtype, {}, {}, library="lib")
+
+    monkeypatch.setattr(cluster_module, "judge_apart", judged)
+    told: dict[str, int] = {}
+
+    def progress(job: Job, message: dict[str, Any]) -> None:
+        told[job.dtype] = message["counts"]["total"]
+
+    here = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**here) as c:
+        run = cluster_module.run_on_cluster(
+            [job("float64"), job("float32")], address=c.scheduler_address, timeout=60, memory=None,
+            progress=progress,
+        )  # fmt: skip
+        found = {job.dtype: result for job, result in run}
+    assert found["float32"]["verdict"] == "conforms"
+    lost = found["float64"]
+    assert (lost["verdict"], lost["implementation"], lost["library"]) == ("error", "lib:SGD", "lib")
+    assert "optconform was lost on the cluster: RuntimeError: the judge" in lost["message"]
+    assert [f["summary"] for f in lost["findings"]] == [lost["message"]]
+    assert set(lost) >= {"claimed", "profile", "checks", "seconds"} and "process_ended" not in lost
+    assert told == {"float32": 7, "float64": 0}
 
 
 def test_no_scheduler_is_one_line(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from optconform import draws
-from optconform.draws import drawn
+from optconform.draws import drawn, keeping
+from optconform.errors import RequestError
 from optconform.scenario import Scenario
+from optconform.spec import Spec
 from optconform.spec_file import load
 
 PROGRAM = """
@@ -67,6 +69,45 @@ def test_other_arguments_and_other_specs_are_other_draws(kept: Path) -> None:
     some(fixed={"momentum": 0.0})
     some(spec=replace(sgd, hypers={**sgd.hypers, "lr": lr}))
     assert len(list(kept.glob("*.draws"))) == 5
+
+
+NARROW = """
+name = "narrow"
+title = "Narrow"
+cite = "nobody"
+requires = ["%s"]
+[hyper]
+lr = { default = 1e-2, domain = "[0, inf)" }
+k = { default = %s, domain = "[0, 1]" }
+[step]
+p = "p - lr * grad"
+"""
+
+
+def narrow(folder: Path, requires: str, default: float = 0.123) -> Spec:
+    (folder / "narrow.toml").write_text(NARROW % (requires, default))
+    return load(str(folder / "narrow.toml"))
+
+
+def test_a_narrow_spec_has_as_many(kept: Path, tmp_path: Path) -> None:
+    """It may take further seeds; those of other scenarios are not among them."""
+    found = some(40, spec=narrow(tmp_path, "k == 0.123"))
+    assert len(found) == 40
+    assert {g.hyper["k"] for s in found for g in s.all_groups} == {0.123}
+    assert len({repr(s) for s in found}) > 30
+
+
+def test_what_is_hardly_ever_drawn_is_refused(kept: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"spec narrow requires lr == 0\.25: no such setting"):
+        some(2, spec=narrow(tmp_path, "lr == 0.25"))
+
+
+def test_inside_of_a_run_that_is_not_repeated_nothing_is_kept(kept: Path) -> None:
+    with keeping(False):
+        first = some()
+    assert list(kept.glob("*.draws")) == []
+    assert some() == first
+    assert len(list(kept.glob("*.draws"))) == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"[{", b"[{}]", b"{}", b"[1]", b"\xff"])

@@ -29,6 +29,7 @@ LAYERS = (
         "recording",
         "memory",
         "caches",
+        "printing",
         "surroundings",
         "counts",
     ),
