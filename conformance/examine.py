@@ -164,14 +164,12 @@ class Examination:
         """Whether a parameter ahead of the others, which draws its own random numbers, changes
         theirs: stochastic rounding is no fault, and rounding in one direction is."""
         again = self.runs.tried(with_company(trace.scenario))
-        return (
-            again is not None
-            and again.crash is None
-            and any(
-                not np.array_equal(row.observed["p"], other.observed["p"], equal_nan=True)
-                for (g, k), rows in trace.rows.items()
-                for row, other in zip(rows, again.rows.get((g, k + (g == 0)), []), strict=False)
-            )
+        if again is None or again.crash is not None:
+            return False
+        return any(
+            not np.array_equal(row.observed["p"], other.observed["p"], equal_nan=True)
+            for (g, k), rows in trace.rows.items()
+            for row, other in zip(rows, again.rows.get((g, k + (g == 0)), []), strict=False)
         )
 
     def _probe(self, dtype: str) -> str | None:
