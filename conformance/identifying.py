@@ -1,7 +1,7 @@
 """The command ``identify``: which variant and which precision an implementation follows."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +17,8 @@ from .record import dumps, write
 from .serve import Message
 from .spec_file import load
 from .worker import START_TIMEOUT, Lost, ask, list_target
+
+FEW = 6  # labels that are printed
 
 
 @click.command()
@@ -110,9 +112,9 @@ def in_words(answer: Mapping[str, Any]) -> str:
     lines = [f"{answer['implementation']}: {answer['spec']}: {said}", f"  {answer['explanation']}"]
     here = answer["only_here"]
     if always := [v for v in answer["aliases"] if v not in here]:
-        lines.append(f"  the same formula as: {'; '.join(map(_label, always))}")
+        lines.append(f"  the same formula as: {_labels(always)}")
     if here:
-        lines.append(f"  under the settings that it takes also: {'; '.join(map(_label, here))}")
+        lines.append(f"  under the settings that it takes also: {_labels(here)}")
     for other in answer["remaining"]:
         lines.append(f"  also possible: {_label(other['variant'])}")
         if same := [c for c in other.get("same", ()) if c]:
@@ -129,3 +131,9 @@ def in_words(answer: Mapping[str, Any]) -> str:
 
 def _label(variant: Mapping[str, str]) -> str:
     return ", ".join(f"{a} = {v}" for a, v in variant.items()) or "the spec's own equations"
+
+
+def _labels(variants: Sequence[Mapping[str, str]]) -> str:
+    """The first few of them; JSON has all."""
+    more = f"; and {len(variants) - FEW} more" if len(variants) > FEW else ""
+    return "; ".join(map(_label, variants[:FEW])) + more

@@ -5,7 +5,7 @@ something that no variant explains, the first ones still tell which equations ar
 from it.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from .comparison.coincide import coincidences, under
@@ -15,7 +15,7 @@ from .draws import drawn
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
 from .identify import UNEXPLAINED, Identification, identify
-from .implementation import Implementation, lacks
+from .implementation import Implementation, lacks, one_line
 from .lockstep import judge
 from .oracle.scalars import Profile
 from .probes import probes
@@ -46,22 +46,25 @@ def investigate(
     fixed = {**implementation.fixed(spec), **settings.hyper}
     directed, drawings = _scenarios(implementation, spec, settings, fixed)
     runs = Runs(implementation, spec, emit)
-    ordinary, further = (_traces(runs, some) for some in (directed, drawings))
+    crashed: list[Trace] = []
+    ordinary, further = (_traces(runs, some, crashed) for some in (directed, drawings))
     traces = [*ordinary, *further]
+    raised = _raised(crashed, len(traces) + len(crashed))
     if not traces:
-        return _answer(implementation, spec, UNEXPLAINED, [], "it never completed a run")
+        words = f"it never completed a run{raised}"
+        return _answer(implementation, spec, UNEXPLAINED, [], words)
     emit({"event": "phase", "phase": "identifying"})
-    found, but = identify(traces, spec), ""
+    found, but = identify(traces, spec), raised
     if found.variant is None and ordinary:
         found = identify(ordinary, spec)
         if found.variant is not None:
             against, first = _faults(further, spec, found.variant, found.profile)
-            but = f", but {against} of {len(further)} drawn runs leave it; {first}"
+            but = f", but {against} of {len(further)} drawn runs leave it; {first}{raised}"
             traces = ordinary
     if found.variant is None:
         _, first = _faults(traces, spec, spec.variant(implementation.variant), Profile())
         words = f"no variant explains it; {first}" if first else "no variant explains all its runs"
-        words += _without_flags(ordinary, spec)
+        words += _without_flags(ordinary, spec) + raised
         return _answer(implementation, spec, found, [], words)
     others = remaining(found, spec, fixed, implementation.changeable(spec))
     left = f"{len(others)} other variants remain" if others else "unique"
@@ -107,10 +110,21 @@ def _scenarios(
     return directed, drawings
 
 
-def _traces(runs: Runs, scenarios: Iterable[Scenario]) -> list[Trace]:
-    """Those that end well and show something."""
-    found = map(runs.tried, scenarios)
-    return [t for t in found if t is not None and t.crash is None and t.rows]
+def _traces(runs: Runs, scenarios: Iterable[Scenario], crashed: list[Trace]) -> list[Trace]:
+    """Those that end well and show something; those in which it raised are added to ``crashed``."""
+    found = [t for t in map(runs.tried, scenarios) if t is not None]
+    crashed += [t for t in found if t.crash is not None]
+    return [t for t in found if t.crash is None and t.rows]
+
+
+def _raised(crashed: Sequence[Trace], count: int) -> str:
+    """What of ``count`` runs is not known, since the subject raised in them, in words."""
+    if not crashed:
+        return ""
+    first = crashed[0]
+    where = f"step {first.crash_step + 1}" if first.crash_step >= 0 else "construction"
+    told = f"{where}: {one_line(first.crash)}" if first.crash is not None else where
+    return f"; in {len(crashed)} of {count} runs it raised, the first time in {told}"
 
 
 def _faults(

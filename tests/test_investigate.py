@@ -136,3 +136,12 @@ def test_probes_are_ordinary_numbers_under_every_flag(name: str) -> None:
         for p in s.groups[0].params:
             sizes = [abs(x) for row in p.grad.values for x in row if x]
             assert max(sizes) <= 2 and min(sizes) >= 2.0**-12
+
+
+def test_the_runs_in_which_it_raises_are_told() -> None:
+    (subject,) = resolve("tests/subjects/hostile.py:RaisesInStep3", "sgd")
+    settings = Settings(examples=6, steps=5, seed=0, hyper={})
+    answer = investigate(subject, load("sgd"), settings, lambda message: None)
+    assert (
+        "runs it raised, the first time in step 3: RuntimeError: the third" in answer["explanation"]
+    )
