@@ -23,13 +23,15 @@ def applied_decay(
     drawn: bool,
     rivals: Sequence[str],
     alike: Sequence[str] = (),
+    apart: str = "",
 ) -> dict[str, Any] | None:
     """The entry ``decay`` of a result; None for a spec without the axis ``decay``.
 
     ``variant`` is what the implementation was seen to follow, ``drawn`` whether any weight decay
     was on, ``rivals`` the other decays that no run told apart from it, ``alike`` those that are the
-    same formula in these runs.  ``applies`` is None where that leaves the decay unknown; then
-    ``why`` says why.  ``says`` holds what name and docstring announce (l2, decoupled or None) and
+    same formula in these runs, ``apart`` in which runs alone it follows ``variant``, if not in all.
+    ``applies`` is None where that leaves the decay unknown; then ``why`` says why, and else what
+    ``apart`` says.  ``says`` holds what name and docstring announce (l2, decoupled or None) and
     the default; ``agrees`` whether neither of them announces another decay.
     """
     if AXIS not in spec.axes:
@@ -50,7 +52,7 @@ def applied_decay(
         if others:
             why = f"no run told {follows} from {', '.join(others)}"
         else:
-            applies = follows
+            applies, why = follows, apart or None
     announced = {s for s in (says["name"], says["docstring"]) if s}
     same = [d for d in dict.fromkeys(alike) if d != applies] if applies else []
     return {

@@ -302,7 +302,7 @@ class Examination:
     def _other_decays(self, answer: Identification | None) -> tuple[list[str], list[str]]:
         """The decays that no run told from the one that was found, and those that are the same
         formula in these runs; the one that was found may be among them."""
-        if answer is not None and AXIS in self.spec.axes:
+        if answer is not None and answer.variant is not None and AXIS in self.spec.axes:
             usual = self.spec.axes[AXIS].default
             alike = [v.get(AXIS, usual) for v in answer.aliases]
             rivals = [v.get(AXIS, usual) for v in answer.accepted if v not in answer.aliases]
@@ -347,6 +347,8 @@ class Examination:
             other = "any neighbour of the claimed variant" if blind else "one that does nothing"
             message = f"nothing that was drawn could have told this optimizer from {other}"
         rivals, alike = self._other_decays(answer)
+        # where some runs leave every variant, those that do not still tell which decay it is
+        here = variant or (self.claimed if self.separation.apart else None)
         return {
             **describe(self.implementation, self.spec, self.dtype),
             "claimed": dict(self.claimed),
@@ -356,10 +358,11 @@ class Examination:
             "decay": applied_decay(
                 self.implementation,
                 self.spec,
-                variant,
+                here,
                 drawn=self.regimes.get("weight decay on", 0) > 0,
                 rivals=rivals,
                 alike=alike,
+                apart="" if variant is not None else "in the runs that follow the spec",
             ),
             "verdict": verdict,
             "mode": "free-running" if self.free else "lockstep",
