@@ -88,7 +88,7 @@ def test_it_follows_its_spec(name: str, dtype: str) -> None:
         trace = run(subject, scenario, spec)
         assert trace.crash is None, trace.crash
         judged = judge(trace, spec, {}, profile=Profile())
-        assert trace.visible and not failing(judged)
+        assert not any(part.free for part in judged) and not failing(judged)
         # first order in the rounding errors, which is too short for 16 bits: there torch's plain
         # path leaves the freely running bound as well
         if dtype in ("float32", "float64"):
