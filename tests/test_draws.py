@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis.strategies import SearchStrategy
 
-from optconform import draws
+from optconform import draws, strategies
 from optconform.draws import drawn, keeping
 from optconform.errors import RequestError
 from optconform.scenario import Scenario
@@ -89,12 +90,23 @@ def narrow(folder: Path, requires: str, default: float = 0.123) -> Spec:
     return load(str(folder / "narrow.toml"))
 
 
-def test_a_narrow_spec_has_as_many(kept: Path, tmp_path: Path) -> None:
-    """It may take further seeds; those of other scenarios are not among them."""
-    found = some(40, spec=narrow(tmp_path, "k == 0.123"))
-    assert len(found) == 40
-    assert {g.hyper["k"] for s in found for g in s.all_groups} == {0.123}
-    assert len({repr(s) for s in found}) > 30
+def test_a_seed_that_gives_nothing_is_followed_by_others(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the other scenarios stay what they are."""
+    usual, draw = some(), strategies._drawn
+    seeds: list[int] = []
+
+    def now_and_then(strategy: SearchStrategy[Scenario], seed: int) -> list[Scenario]:
+        seeds.append(seed)
+        return [] if len(seeds) in (2, 3) else draw(strategy, seed)
+
+    monkeypatch.setattr(strategies, "_drawn", now_and_then)
+    with keeping(False):
+        found = some()
+    assert len(found) == 4 and len(set(seeds)) == 6
+    assert [found[k] for k in (0, 2, 3)] == [usual[k] for k in (0, 2, 3)]
+    assert found[1] != usual[1]
 
 
 def test_what_is_hardly_ever_drawn_is_refused(kept: Path, tmp_path: Path) -> None:
