@@ -24,7 +24,15 @@ from .formats import FORMATS, format_named
 from .identifying import identify
 from .journal import Journal
 from .listing import implementations_of, listing
-from .options import claimable, drawing, output_file, parse_hyper, parse_variant
+from .options import (
+    Positive,
+    claimable,
+    drawing,
+    output_files,
+    parse_hyper,
+    parse_variant,
+    renamed,
+)
 from .printing import say, visible
 from .record import command_line, dumps, record, write
 from .recording.commands import audit_command, diff_command, record_command
@@ -100,7 +108,7 @@ def _fail(message: str) -> None:
 @click.option("--cluster", metavar="ADDRESS", help="Judge on the workers of this dask scheduler.")
 @click.option(
     "--memory",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Positive(),
     default=None,
     help="GiB a process may take; default three quarters of the machine's, shared by all.",
 )
@@ -133,7 +141,7 @@ def check(
     TARGET is a library (torch), a class (torch.optim:AdamW, package.module:Class), a file's class
     (path/to/file.py:Class), or installed: every library of `list implementations` that is there.
     """
-    outputs = [output_file(p) for p in (json_path, html_path, markdown_path)]
+    outputs = output_files(json_path, html_path, markdown_path)
     if resume and outputs[0] is None:
         raise RequestError("--resume needs the --json of the run that was interrupted")
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
@@ -141,16 +149,17 @@ def check(
     fixed = parse_hyper(hypers)
     divergences = known.read(Path(known_path)) if known_path is not None else ()
     settings = {
-        "examples": examples, "steps": steps, "seed": seed, "hyper": fixed, "dtypes": wanted,
+        "examples": examples, "steps": steps, "seed": seed, "dtypes": wanted,
     }  # fmt: skip
     if spec_option is not None:
-        claimable(load(spec_option), claimed, fixed)
+        claimable(load(spec_option), claimed, {})
     todo: list[Job] = []
     processes = jobs or os.cpu_count() or 1
     for target, implementations in implementations_of(targets, spec_option, processes=processes):
         for found in implementations:
             spec = load(found["spec"])
-            claimable(spec, claimed, fixed)
+            here = renamed(fixed, spec, found["keywords"])
+            claimable(spec, claimed, here)
             todo += [
                 Job(
                     target=target,
@@ -160,7 +169,7 @@ def check(
                     spec_name=spec.name,
                     dtype=dtype,
                     variant={**found["variant"], **claimed},
-                    settings=settings,
+                    settings={**settings, "hyper": here},
                     slow=found["slow"],
                     library=found["library"],
                     version=found["version"],

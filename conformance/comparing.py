@@ -10,7 +10,7 @@ import click
 
 from .comparison.compare import SCHEMA, as_dict
 from .comparison.compare import compare as compared
-from .options import output_file, parse_hyper
+from .options import output_files, parse_hyper
 from .printing import say
 from .record import dumps, environment, write
 from .spec import Value
@@ -49,7 +49,7 @@ def compare(
     """
     from .reports import comparison_html, comparison_markdown, tell_comparison
 
-    outputs = [output_file(p) for p in (json_path, html_path, markdown_path)]
+    outputs = output_files(json_path, html_path, markdown_path)
     fixed = parse_hyper(hypers)
     text = dumps(record_of(a, b, fixed, seed))
     made = json.loads(text)

@@ -10,7 +10,7 @@ import click
 from .errors import RequestError
 from .findings import profile_in_words
 from .identify import UNEXPLAINED
-from .options import claimable, drawing, output_file, parse_hyper
+from .options import claimable, drawing, output_file, parse_hyper, renamed
 from .oracle.scalars import Profile
 from .printing import say
 from .record import dumps, write
@@ -43,16 +43,16 @@ def identify(
     """
     output = output_file(json_path)
     fixed = parse_hyper(hypers)
-    settings = {"examples": examples, "steps": steps, "seed": seed, "hyper": fixed}
-    if spec_option is not None:
-        claimable(load(spec_option), {}, fixed)
+    settings = {"examples": examples, "steps": steps, "seed": seed}
     requests = []
     for found in _paths(target, spec_option):
-        claimable(load(found["spec"]), {}, fixed)
+        spec = load(found["spec"])
+        here = renamed(fixed, spec, found["keywords"])
+        claimable(spec, {}, here)
         requests.append({
             "do": "identify", "target": target, "spec_option": spec_option,
             "implementation": found["implementation"], "spec": found["spec"],
-            "claimed": found["variant"], "settings": settings,
+            "claimed": found["variant"], "settings": {**settings, "hyper": here},
         })  # fmt: skip
     answers = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -215,6 +215,8 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
     follows, or None to go by its name.  Raises RequestError, with one clear sentence.
     """
     target, path = _path(target)
+    if target.endswith(".py"):
+        raise RequestError(f"{target} is a file; name a class in it: {target}:CLASS")
     if ":" not in target:
         return _on(path, _library(target, spec))
     where, _, name = target.rpartition(":")

@@ -1,6 +1,7 @@
 """What the options of the command line mean: text in, checked values out."""
 
 import ast
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,29 @@ def _number(value: Any, pair: str) -> float:
         raise RequestError(f"--hyper {name}: the number is larger than any double") from None
 
 
+def renamed(
+    hypers: Mapping[str, Value], spec: Spec, keywords: Mapping[str, str]
+) -> dict[str, Value]:
+    """Settings under the spec's names, where they have those of a target."""
+    return {n if n in spec.hypers else keywords.get(n, n): v for n, v in hypers.items()}
+
+
 def claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value]) -> None:
     """Raises RequestError for a variant or a setting that ``spec`` does not have."""
     spec.variant(variant)
     spec.check_hypers(hypers)
     if not spec.satisfiable(hypers):
         raise RequestError(f"spec {spec.name} requires {' and '.join(spec.requires)}")
+
+
+def output_files(*paths: str | None) -> list[Path | None]:
+    """Files to be written, each its own; see :func:`output_file`."""
+    found = [output_file(p) for p in paths]
+    named = [p.resolve() for p in found if p is not None]
+    for path in named:
+        if named.count(path) > 1:
+            raise RequestError(f"{path.name} would be written twice, one over the other")
+    return found
 
 
 def output_file(path: str | None) -> Path | None:
@@ -88,6 +106,19 @@ def _options(*options: Option) -> Option:
         return f
 
     return apply
+
+
+class Positive(click.FloatRange):
+    """A finite number above 0; NaN would pass as one, for it is not below."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
 
 
 _amount = _options(
@@ -121,7 +152,7 @@ drawing = _options(
     _amount,
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Positive(),
         default=120.0,
         show_default=True,
         help="Seconds a subject may take for one scenario.",

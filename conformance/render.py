@@ -74,7 +74,8 @@ def box(spec: Spec, variant: Variant) -> str:
             for value in ordered:
                 lines.append(f"    {value:<22} {axis.choices[value].effect}")
             if axis.number is not None:
-                lines.append(f"    {'(a number)':<22} {axis.number.effect}")
+                effect = axis.number.effect.replace("{value}", "that number")
+                lines.append(f"    {'(a number)':<22} {effect}")
     return "\n".join(lines)
 
 

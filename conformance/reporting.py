@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from .errors import RequestError
-from .options import output_file
+from .options import output_files
 from .printing import say
 from .record import write
 
@@ -39,7 +39,7 @@ def report(
     """Render a record that check --json wrote: optconform report RECORD.json -o report.html."""
     from .reports import render_badge, render_html, render_markdown
 
-    outputs = [output_file(p) for p in (html_path, markdown_path, badge_path)]
+    outputs = output_files(html_path, markdown_path, badge_path)
     if not any(outputs):
         raise RequestError("nothing to write: give --html, --markdown or --badge")
     made = read_json(record)

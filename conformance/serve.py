@@ -52,7 +52,7 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
     from .implementation import resolve, world
     from .oracle.scalars import Profile
     from .record import plain
-    from .signature import defaults_of, distinct
+    from .signature import defaults_of, distinct, own_names
     from .spec_file import load
 
     if request["do"] == "checks":
@@ -74,6 +74,7 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
                     "variant": dict(i.variant),
                     "slow": i.slow,
                     "world": world(i),
+                    "keywords": own_names(i, load(i.spec)),
                 }
                 for i in found
             ],

@@ -71,6 +71,21 @@ def defaults_of(implementation: Implementation, spec: Spec) -> Row | None:
     }
 
 
+def own_names(implementation: Implementation, spec: Spec) -> dict[str, str]:
+    """The spec's hyperparameters by the keywords that pass them on unchanged under another name."""
+    if not hasattr(implementation, "keywords"):
+        return {}
+    found = {}
+    for name, hyper in spec.hypers.items():
+        keyword, index = _keyword(implementation, spec, name)
+        value: Value = True if hyper.is_flag else 0.25
+        if keyword is None or index is not None or keyword in spec.hypers:
+            continue
+        if _keywords(implementation, spec, {name: value})[keyword] == value:
+            found[keyword] = name
+    return found
+
+
 def _keyword(
     implementation: Implementation, spec: Spec, name: str
 ) -> tuple[str | None, int | None]:

@@ -120,6 +120,8 @@ class Spec:
         if value in a.choices:
             return a.choices[value]
         if a.number is not None and _is_number(value):
+            if float(value) < 0 and any(s.nonneg for s in a.number.states.values()):
+                raise SpecError(f"{axis}={value} of spec {self.name}: it never turns negative")
             return _numbered(a.number, value)
         raise SpecError(
             f"axis {axis} of spec {self.name} has no value {value!r}; "

@@ -54,7 +54,11 @@ def _deviations(spec: Spec) -> Iterator[dict[str, str]]:
 def _check_parts(
     spec: Spec, where: str, states: Iterable[State], equations: Mapping[str, tuple[str, ...]]
 ) -> None:
-    """Initial values and conditions, which are settled before any tensor is there."""
+    """Names, initial values and conditions, which are settled before any tensor is there."""
+    states = list(states)
+    for name in (*(s.name for s in states), *equations):
+        if name in spec.hypers:
+            raise SpecError(f"{where}: {name} is a hyperparameter, and nothing else")
     for s in states:
         at = f"{where}, state {s.name}"
         if s.init not in spec.hypers and not _is_finite(s.init):

@@ -15,7 +15,7 @@ from .detect import thresholds
 from .errors import RequestError
 from .formats import EXTENDED, FORMATS, format_named
 from .mutants import OPERATORS
-from .options import output_file, parse_variant, trial
+from .options import output_files, parse_variant, trial
 from .power import Drawing, Row, deviations, report
 from .printing import say
 from .record import command_line, environment, write
@@ -67,7 +67,7 @@ def mutants(
     SPEC is a name or a .toml file; default all.  Exit status 1 when a mutant survives that is not
     equivalent, or when the unchanged equations do not conform.
     """
-    outputs = [output_file(p) for p in (json_path, markdown_path)]
+    outputs = output_files(json_path, markdown_path)
     drawing = _drawing(dtypes, examples, steps, seed)
     wanted = parse_variant(variants)
     units: list[Unit] = []
@@ -147,7 +147,7 @@ def detectability(
 
     SPEC is a name or a .toml file; default all.
     """
-    outputs = [output_file(p) for p in (json_path, markdown_path)]
+    outputs = output_files(json_path, markdown_path)
     drawing = _drawing(dtypes, examples, steps, seed)
     units: list[Unit] = [
         (load(name) and name, dtype, drawing)

@@ -23,6 +23,10 @@ import torch
 from optconform.errors import RequestError
 from optconform.implementation import LIBRARIES, Implementation, resolve, targets
 from optconform.impls.adapters.torch_optim import TorchLike
+from optconform.options import renamed
+from optconform.signature import own_names
+from optconform.spec import Value
+from optconform.spec_file import load
 from optconform.worker import ask, list_target
 
 EXTRAS = [name for name, library in LIBRARIES.items() if library.extra]
@@ -191,3 +195,23 @@ def test_what_an_entry_point_brings_is_listed_and_can_be_named(
     assert [i.name for i in resolve("toylib", None)] == ["toylib:Plain", "toylib:Other"]
     assert [i.name for i in resolve("toylib:Other", None)] == ["toylib:Other"]
     assert targets()[-1] == "toylib"
+
+
+class OfItsOwnWords:
+    """As much of an implementation as tells what its constructor is called with."""
+
+    def keywords(self, hyper: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "learning_rate": hyper["lr"],
+            "momentum": hyper["momentum"],
+            "decay_halved": hyper["weight_decay"] / 2,
+            "use_nesterov": hyper["nesterov"],
+        }
+
+
+def test_a_hyperparameter_may_be_called_as_the_target_does() -> None:
+    spec = load("sgd")
+    own = own_names(OfItsOwnWords(), spec)  # type: ignore[arg-type]
+    assert own == {"learning_rate": "lr", "use_nesterov": "nesterov"}
+    given: dict[str, Value] = {"learning_rate": 0.5, "momentum": 0.25, "other": 1.0}
+    assert renamed(given, spec, own) == {"lr": 0.5, "momentum": 0.25, "other": 1.0}

@@ -371,6 +371,7 @@ def test_a_spec_of_ones_own(tmp_path: Path) -> None:
         ('\np = "p + lr', '\nq = "p + lr', r"\[step\] must assign p"),
         ("if flip else", "if v > 0 else", "condition 'v > 0' uses 'v', which is not a hyperparam"),
         ("lr < 2", "rate < 2", "requires uses the unknown name 'rate'"),
+        ("[step]", '[step]\nlr = "2 * lr"', "lr is a hyperparameter, and nothing else"),
         ('effect = "no root", ', "", "effect of .* must be a non-empty string"),
         ('denom = "v" }', 'denom = "v[0]" }', "equation denom: .* is not allowed"),
         ('denom = "v" }', 'denom = "w" }', "equation denom: unknown name 'w'"),
@@ -549,3 +550,9 @@ def test_a_spec_needs_no_hyperparameter(tmp_path: Path) -> None:
         "For t = 1, 2, …",
         "  p ← p − 0.125·∇f(p)",
     ]
+
+
+def test_a_start_below_what_it_can_be_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"accumulator_init=-0\.5 .*: it never turns negative"):
+        load("adagrad").variant({"accumulator_init": "-0.5"})
+    assert load("adagrad").variant({"accumulator_init": "0.5"})

@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 from ..errors import RequestError
 from ..formats import FORMATS, format_named
-from ..options import output_file
+from ..options import output_files
 from ..printing import say
 from ..record import command_line, dumps, write
 from . import tape
@@ -93,7 +93,7 @@ def diff_command(
 
     Exit status 1 when numerics, defaults or names changed.
     """
-    outputs = [output_file(p) for p in (json_path, html_path, markdown_path)]
+    outputs = output_files(json_path, html_path, markdown_path)
     data = difference(tape.read(Path(before)), tape.read(Path(after)))
     return tell(data, outputs, bits=bits, names=(before, after))
 
@@ -152,7 +152,7 @@ def audit_command(
     recorded there, and the recordings are compared.  Exit status 1 when numerics, defaults or names
     changed.
     """
-    outputs = [output_file(p) for p in (json_path, html_path, markdown_path)]
+    outputs = output_files(json_path, html_path, markdown_path)
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)
     asked = [requirement(before), requirement(after)]
     if canonicalize_name(asked[0].name) != canonicalize_name(asked[1].name):
