@@ -210,6 +210,8 @@ def check(
     _tell(data)
     for path in filter(None, outputs):
         say(f"wrote {path}")
+    if not any(outputs) and any(r["findings"] for r in data["results"]):
+        say("For equations, scenarios and scripts run it again with --html report.html")
     return 0 if conformed(results) else 1
 
 

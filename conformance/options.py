@@ -127,7 +127,7 @@ _amount = _options(
         type=click.IntRange(1),
         default=60,
         show_default=True,
-        help="Scenarios drawn for each implementation and dtype.",
+        help="Scenarios drawn for each implementation and dtype; 2 for what is compiled each time.",
     ),
     click.option(
         "--steps",
