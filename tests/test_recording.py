@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import overlay
 import pytest
 
@@ -21,7 +22,7 @@ from optconform.recording.difference import difference, worse
 from optconform.recording.environments import requirement
 from optconform.recording.traits import telling
 from optconform.reports.difference import summary, to_html, to_markdown
-from optconform.scenario import from_json, to_json
+from optconform.scenario import Group, Param, Recipe, Scenario, Step, from_json, to_json
 from optconform.spec_file import load
 
 SMALL = (Path(__file__).parent / "subjects/thirdparty/smallopt.py").read_text()
@@ -160,6 +161,50 @@ def test_an_option_that_must_be_given_breaks(folder: Path) -> None:
     assert "smallopt:AdamW: options that must be given now: must" in data["breaks"]
     (cell,) = rows["AdamW"]["dtypes"]
     assert "now raised TypeError" in cell["summary"]
+
+
+def unjudged(
+    *runs: tuple[dict[str, float], list[float]], then: list[list[float]], lr: float = 0.1
+) -> str:
+    """The summary of an optimizer without a spec: its runs by hyperparameters, with the last
+    parameters of each before and ``then``; the plain run is the first, then with ``lr``."""
+    about = {"implementation": "a:B", "dtype": "float32", "spec": "any"}
+
+    def recorded(ends: list[list[float]], first: dict[str, float]) -> tape.Recording:
+        hypers = [first, *(h for h, _ in runs[1:])]
+        param = Param((2,), Recipe("ones"), Recipe("normal"))
+        scenarios = [Scenario("any", "float32", (Group(h, (param,)),), (Step(),)) for h in hypers]
+        track = tape.Track(
+            about,
+            [{"scenario": to_json(x), "status": "done"} for x in scenarios],
+            {f"{k}/param": np.array(end) for k, end in enumerate(ends)},
+        )
+        return tape.Recording({"environment": {}}, [track])
+
+    before = recorded([end for _, end in runs], runs[0][0])
+    data = difference(before, recorded(then, {**runs[0][0], "lr": lr}))
+    return str(data["implementations"][0]["dtypes"][0]["summary"])
+
+
+def test_a_plain_run_that_is_not_there_is_not_called_the_same() -> None:
+    runs = ({"lr": 0.1}, [1.0, 2.0]), ({"lr": 1.0}, [1.0, 2.0])
+    told = unjudged(*runs, then=[[1.0, 2.5], [1.0, 1.0]], lr=0.2)
+    assert "the same" not in told
+    assert told.startswith(
+        "the plain run at the defaults cannot be compared, for the defaults differ (lr); "
+        "in others they differ by up to 0.5 of the largest"
+    )
+    told = unjudged(*runs, then=[[1.0, 2.0], [1.0, 1.0]])
+    assert told.startswith("parameters are the same in the plain run at the defaults; in others")
+
+
+def test_what_is_not_finite_hides_no_finite_difference() -> None:
+    runs = ({"lr": 0.1}, [1.0, 2.0, 3.0]), ({"lr": 1.0}, [1e308, 2.0, 1.0])
+    told = unjudged(*runs, then=[[1.0, float("inf"), 4.0], [-1e308, 2.0, 1.0]])
+    assert told.startswith(
+        "parameters differ by 0.25 of the largest and are finite on one side alone here and there "
+        "in the plain run at the defaults; in others they differ by up to 2 of the largest"
+    )
 
 
 def test_where_a_difference_shows() -> None:
