@@ -309,18 +309,24 @@ def unusual(profile: object) -> dict[str, object]:
     return {k: v for k, v in as_map(profile).items() if USUAL.get(k) != v}
 
 
+def departs(result: Json) -> dict[str, object]:
+    """The axes in which what a result follows is not what it claims."""
+    claimed, follows = as_map(result.get("claimed")), as_map(result.get("variant"))
+    if not isinstance(result.get("variant"), Mapping):
+        return {}
+    values = {a: follows.get(a, "the spec's default") for a in [*follows, *claimed]}
+    return {a: value for a, value in values.items() if claimed.get(a) != value}
+
+
 def notes(result: Json) -> list[str]:
     """What a matrix cell says below its verdict."""
     said = []
     if result.get("mode") not in (None, "lockstep"):
         said.append(text(result["mode"]))
     profile = pairs(unusual(result.get("profile")))
-    if result["verdict"] == "variant":
-        claimed = as_map(result.get("claimed"))
-        follows = as_map(result.get("variant"))
-        said += filter(None, [pairs({k: v for k, v in follows.items() if claimed.get(k) != v})])
-        said += filter(None, [profile])
-    elif result["verdict"] == "conforms" and profile:
+    if result["verdict"] in ("variant", "diverges"):
+        said += filter(None, [pairs(departs(result))])
+    if result["verdict"] in ("variant", "conforms") and profile:
         said.append(profile)
     if found := len(as_maps(result.get("findings"))):
         said.append("1 finding" if found == 1 else f"{count(found)} findings")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import json
 import random
 import re
@@ -24,6 +25,7 @@ from optconform.reports.baseline import told as told_of
 from optconform.reports.equations import DEEPEST, Spec, identifier, parsed, rules
 from optconform.reports.ratios import plot
 from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short, visible
+from optconform.reports.view import notes as view_notes
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 
@@ -517,6 +519,66 @@ def test_what_is_known_says_where_it_is_tracked() -> None:
     source = "".join(cells(render_html(minimal(findings=[known, stale, {"known": 3}]))))
     assert f'<td>old: <a href="{link}"' in " ".join(source.split()).replace("old:  <a", "old: <a")
     assert 'href="javascript' not in source and source.count(">known</span>") == 1
+
+
+L2 = {"decay": "l2", "eps": "inside"}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence", "notes"),
+    [
+        ({"variant": None}, "No named variant explains what it computes.", []),
+        (
+            {"variant": None, "checks": {"contracts": {"resume": "broken: it raises"}}},
+            "No named variant explains what it computes, and it breaks the contract resume.",
+            [],
+        ),
+        (
+            {"variant": L2, "findings": [{"kind": "contract", "check": "closure"}]},
+            "Follows decay = l2, eps = inside, which it does not claim, and breaks the contract "
+            "closure.",
+            ["decay = l2, eps = inside"],
+        ),
+        (
+            {"claimed": L2, "variant": L2, "checks": {"contracts": dict.fromkeys("ab", "broken")}},
+            "Follows the equations that it claims, but breaks the contracts a, b.",
+            [],
+        ),
+        (
+            {"claimed": L2, "variant": {"decay": "l2"}, "verdict": "variant"},
+            "Follows eps = the spec's default, which it does not claim.",
+            ["eps = the spec's default"],
+        ),
+        (
+            {"variant": {}, "verdict": "variant", "profile": {"scalars": "float32"}},
+            "Follows the equations that it claims, with scalars = float32, which it does not "
+            "claim.",
+            ["scalars = float32"],
+        ),
+        ({}, VERDICTS["diverges"].meaning, []),
+    ],
+)
+def test_the_verdict_is_told_by_what_was_found(
+    more: Record, sentence: str, notes: list[str]
+) -> None:
+    record = minimal(**{"verdict": "diverges", "claimed": {}, **more})
+    (result,) = record["results"]
+    source = render_html(record)
+    (lead,) = re.findall(r'<p class="lead">(.*?)</p>', cells(source)[0], re.S)
+    assert " ".join(html.unescape(lead).split()).endswith(f"</span> {sentence}")
+    assert [n for n in view_notes(result) if "finding" not in n] == notes
+    for note in notes:
+        assert f"<small>{Markup.escape(note)}</small>" in source
+
+
+def test_who_leaves_the_claimed_variant_tells_nothing_of_those_next_to_it() -> None:
+    beside = {"apart": ["eps = hat"], "open": ["decay = l2"]}
+    for variant, tells in (({}, True), (L2, False), (None, False)):
+        cell = cells(render_html(minimal(
+            verdict="diverges", claimed={}, variant=variant, neighbours=beside
+        )))[0]  # fmt: skip
+        assert ("eps = hat" in cell) == tells
+        assert ("tell nothing of those next to it" in cell) != tells
 
 
 def test_contracts_stand_under_their_status() -> None:
