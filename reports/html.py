@@ -211,7 +211,8 @@ def render_html(
         ],
         "words": [view.words(r) for r in results],
         "before": earlier,
-        "rules": equations.rules(specs, results),
+        "rules": (rules := equations.rules(specs, results)),
+        "opening": equations.opening(rules, specs, results),
     }
     template = environment().get_template("report.html.j2")
 

@@ -265,7 +265,8 @@ def test_a_cell_tells_its_whole_story(browser: Browser, page: Path) -> None:
 def test_two_rules_run_side_by_side(browser: Browser, page: Path) -> None:
     browser.open(page, "#rules")
     chosen = [Select(browser.one(f"#rules select[name={n}]")) for n in "ab"]
-    assert [c.first_selected_option.text for c in chosen] == ["adam", "adamw"]
+    assert [c.first_selected_option.text for c in chosen] == ["adam", "adam[eps = hat]"]
+    chosen[1].select_by_visible_text("adamw")
     assert len(browser.all("#rules-plots polyline")) == 4
     assert "torch.optim:AdamW" in browser.one("#rules-who").text
     gradient = Select(browser.one("#rules select[name=gradient]"))
@@ -297,6 +298,30 @@ def test_two_rules_run_side_by_side(browser: Browser, page: Path) -> None:
     field.clear()
     field.send_keys("-1")
     assert "numbers of 0 or more" in browser.one("#rules-said").text
+
+
+@pytest.mark.parametrize("width", [360, 400, 1280])
+def test_no_label_of_a_plot_is_cut_off_or_lies_on_another(
+    browser: Browser, page: Path, width: int
+) -> None:
+    browser.look(width, 900)
+    browser.open(page, "#rules")
+    for kind in ("normal", "constant", "alternating", "zero"):
+        Select(browser.one("#rules select[name=gradient]")).select_by_value(kind)
+        wrong = browser.run("""
+            return [...document.querySelectorAll("#rules-plots svg")].flatMap((svg) => {
+              const all = svg.getBoundingClientRect();
+              const some = [...svg.querySelectorAll("text")]
+                .map((t) => [t.textContent, t.getBoundingClientRect()]);
+              return some.flatMap(([said, a], k) => [
+                a.left < all.left || a.right > all.right || a.bottom > all.bottom
+                  || a.top < all.top ? `${said} is cut off` : "",
+                ...some.slice(k + 1).map(([other, b]) => (a.left < b.right && b.left < a.right
+                  && a.top < b.bottom && b.top < a.bottom ? `${said} is on ${other}` : ""))]);
+            }).filter(Boolean);
+        """)
+        assert wrong == []
+        assert len(browser.all("#rules-plots text")) > 8
 
 
 def changed() -> tuple[Record, Record]:

@@ -353,6 +353,31 @@ def test_a_variant_differs_where_its_equations_do() -> None:
     assert spec.differing({}, {"eps": "unheard of"}) == []
 
 
+def opened(*results: tuple[str, str, dict[str, str] | None]) -> list[str]:
+    """The two rules that the page opens with, of (spec, verdict, what is followed)."""
+    made = [
+        {**minimal()["results"][0], "spec": spec, "verdict": v, "claimed": {}, "variant": follows}
+        for spec, v, follows in results
+    ]
+    specs = {name: told(name) for name in dict.fromkeys(spec for spec, _, _ in results)}
+    held = data(render_html({**minimal(), "specs": specs, "results": made}))
+    return [held["rules"][k]["label"] for k in held["opening"]]
+
+
+def test_two_rules_open_with_what_the_record_shows() -> None:
+    l2, hat = {"decay": "l2"}, {"eps": "hat"}
+    adam, adamw = (("adam", "conforms", {}), ("adamw", "conforms", {}))
+    assert opened(("adamw", "variant", l2)) == ["adamw", "adamw[decay = l2]"]
+    assert opened(adam, adamw) == ["adam", "adamw"]
+    assert opened(adam, adamw, ("adamw", "diverges", l2)) == ["adamw", "adamw[decay = l2]"]
+    assert opened(adam, adamw, ("adamw", "variant", l2), ("adam", "variant", hat)) == [
+        "adam",
+        "adamw",
+    ]
+    assert opened(adamw) == ["adamw", "adamw[decay = l2]"]
+    assert opened(("adam", "diverges", None)) == ["adam", "adam[decay = decoupled]"]
+
+
 def test_what_a_record_claims_to_be_an_equation_is_never_run() -> None:
     for form in (
         "__import__('os')",
