@@ -83,9 +83,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (view.count, view.exact, view.short, view.share, view.duration, view.pairs):
+    for function in (view.count, view.exact, view.short, view.ratio, view.share, view.duration,
+                     view.pairs, view.text):  # fmt: skip
         made.filters[function.__name__] = function
-    made.filters["text"] = view.text
     made.filters["brief"] = brief
     made.tests["link"] = is_link
     return made

@@ -193,6 +193,15 @@ def short(value: object) -> str:
     return repr(number) if brief == "1" and number != 1 else brief
 
 
+def ratio(value: object) -> str:
+    """Three digits of an error in units of its bound, on the right side of 1."""
+    number = number_of(value)
+    if number is None or number == math.inf:
+        return text(value) if number is None else "∞"
+    brief = f"{number:.3g}"
+    return brief if brief != "1" or number == 1 else "< 1" if number < 1 else "> 1"
+
+
 def share(part: object, whole: object) -> str:
     """A percentage that says neither 0 nor 100 unless it is exactly that."""
     a, b = number_of(part), number_of(whole)

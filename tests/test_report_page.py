@@ -247,7 +247,7 @@ def test_a_cell_tells_its_whole_story(browser: Browser, page: Path) -> None:
     assert browser.one("#cell .flag a").get_attribute("href").startswith("https://")
     points = browser.driver.find_elements(By.CSS_SELECTOR, "#cell svg circle")
     assert len(points) == 4
-    assert browser.texts("#cell .figure tbody tr") == ["1 0.25", "2 0.5", "3 3", "4 inf"]
+    assert browser.texts("#cell .figure tbody tr") == ["1 0.25", "2 0.5", "3 3", "4 ∞"]
     browser.one("#cell .copy").click()
     browser.until(lambda: browser.one("#cell .copy").text in ("Copied", "Press Ctrl+C"))
     browser.one("#cell .scenario summary").click()

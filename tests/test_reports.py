@@ -24,7 +24,16 @@ from optconform.reports.baseline import changes
 from optconform.reports.baseline import told as told_of
 from optconform.reports.equations import DEEPEST, Spec, identifier, parsed, rules
 from optconform.reports.ratios import plot
-from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short, visible
+from optconform.reports.view import (
+    VERDICTS,
+    exact,
+    headline,
+    number_of,
+    ratio,
+    share,
+    short,
+    visible,
+)
 from optconform.reports.view import notes as view_notes
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
@@ -329,6 +338,16 @@ def test_numbers_never_round_onto_a_threshold() -> None:
     assert share(1, 0) == share(None, 3) == "—"
 
 
+def test_ratios_have_three_digits_on_their_side_of_one() -> None:
+    told = [ratio(x) for x in (0.9999998723401419, 1.0000001, 1, 0.43217, "inf", "nan", None)]
+    assert told == ["< 1", "> 1", "1", "0.432", "∞", "nan", "—"]
+    finding = {"kind": "numeric", "ratio": "inf", "bound": 0.0}
+    (cell,) = cells(render_html(minimal(findings=[finding], checks={"max_ratio": "inf"})))
+    assert '<span title="the bound is 0">∞</span>' in cell
+    assert '<span title="the bound is 0, or a number is not finite">∞</span>' in cell
+    assert ">inf<" not in cell
+
+
 def test_equations_become_mathml() -> None:
     spec = Spec(told("adamw"))
     by_name = {e.name: e.math or "" for e in spec.lines({})}
@@ -400,7 +419,10 @@ def test_ratios_are_plotted_as_they_are() -> None:
     drawn = plot({"p": {"ratio_by_step": [0.5, 1, 100, "inf"]}, "m": {"ratio_by_step": "x"}})
     assert drawn and drawn.above and [line.tensor for line in drawn.lines] == ["p"]
     heights = [y for _, y in drawn.lines[0].points]
-    assert heights[0] > heights[1] == drawn.one > heights[2] >= heights[3]
+    assert heights[0] > heights[1] == drawn.one > heights[2] > heights[3] == drawn.infinity
+    assert drawn.infinity not in [y for _, y in drawn.ticks]  # no number of the axis stands there
+    finite = plot({"p": {"ratio_by_step": [0.5, 1, 100]}})
+    assert finite and finite.infinity is None
     assert plot({"p": {}}) is None and plot({"p": {"ratio_by_step": ["x", -1]}}) is None
 
 
