@@ -179,6 +179,14 @@ def count(value: object) -> str:
     return f"{value:,}"
 
 
+def plural(value: object, noun: str) -> str:
+    return f"{count(value)} {noun}{'s' * (value != 1)}"
+
+
+def times(value: object) -> str:
+    return "once" if value == 1 else f"{count(value)} times"
+
+
 def exact(value: object) -> str:
     """Every digit needed to get the same float back."""
     return repr(value) if isinstance(value, float) else text(value)

@@ -488,10 +488,17 @@ def test_trials_are_shown_as_tables() -> None:
     published = SAMPLE.parent.parent.parent / "reports" / "published"
     names = ("mutants", "detectability", "bugs")
     trials = [json.loads((published / f"{n}.json").read_text("utf-8")) for n in names]
-    page = Page(render_html(minimal(), trials=trials))
+    source = render_html(minimal(), trials=trials)
+    page = Page(source)
     count = sum(p["killed"] + p["equivalent"] for p in trials[0]["programs"])
+    assert not [p for p in re.findall(r'<p class="note">(.*?)</p>', source) if re.search("[`*]", p)]
+    assert "<code>check</code>" in source and "<em>never</em>" in source
     for words in (f"{count:,} mutants", "assert_close", "103 of 105 flagged", "accumulator_init"):
         assert words in page.text
+    nasty = {**trials[0], "definition": "`<i>` *<b>x* `a*b` *c"}
+    assert "<code>&lt;i&gt;</code> <em>&lt;b&gt;x</em> <code>a*b</code> *c" in render_html(
+        minimal(), trials=[nasty]
+    )
     with pytest.raises(ValueError, match="cannot show a trial of schema 'x'"):
         render_html(minimal(), trials=[{"schema": "x"}])
 
@@ -566,6 +573,25 @@ def test_what_is_known_says_where_it_is_tracked() -> None:
     source = "".join(cells(render_html(minimal(findings=[known, stale, {"known": 3}]))))
     assert f'<td>old: <a href="{link}"' in " ".join(source.split()).replace("old:  <a", "old: <a")
     assert 'href="javascript' not in source and source.count(">known</span>") == 1
+
+
+def test_findings_that_say_the_same_of_a_tensor_are_folded() -> None:
+    said = ["step 1, m[0]: follows x", "step 1, v[0]: follows x", "step 2, m[3]: follows x"]
+    found = [{"kind": "numeric", "tensor": s[8], "summary": s, "repro": f"x = {k}"}
+             for k, s in enumerate(said)]  # fmt: skip
+    found += [{"kind": "contract", "check": "closure", "summary": "a: b"}] * 2
+    (cell,) = cells(render_html(minimal(findings=found)))
+    assert cell.count('<details class="finding"') == 4
+    page = Page(cell)
+    assert page.text.count("follows x") == 2 and "and once more" in page.text
+    assert "again: step 2, m[3]" in page.text and "x = 2" in page.text
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    record = minimal(checks={"total": 1, "scenarios": 1, "steps": 2}, decay={"applies": "l2"})
+    source = render_html(record)
+    assert "1 check in 1 scenario, 2 steps" in cells(source)[0]
+    assert "1 implementation<" in source and "1 implementation, all dtypes" in source
 
 
 L2 = {"decay": "l2", "eps": "inside"}
