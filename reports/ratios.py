@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from optconform.reports.view import Json, number_of
 
 WIDE, HIGH, LEFT, TOP, RIGHT, FOOT = 520, 200, 66, 12, 12, 30
+NEAR = 16  # to the line of the bound: a label there would lie on its own
 GAP = 24  # between the largest power and infinity
 MOST = 64  # steps that are drawn and listed
 
@@ -79,7 +80,9 @@ def plot(tensors: Mapping[str, Json]) -> Plot | None:
             for name, row in found.items()
         ],
         steps=[(k, x(k)) for k in range(1, count + 1, apart)],
-        ticks=[(f"{10.0**e:g}", y(e)) for e in range(high, low - 1, -every) if e],
+        ticks=[
+            (f"{10.0**e:g}", y(e)) for e in range(high, low - 1, -every) if abs(y(e) - y(0)) > NEAR
+        ],
         one=y(0),
         infinity=TOP if infinite else None,
         above=infinite or max(finite) > 0,

@@ -10,6 +10,8 @@ import copy
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -322,6 +324,41 @@ def test_no_label_of_a_plot_is_cut_off_or_lies_on_another(
         """)
         assert wrong == []
         assert len(browser.all("#rules-plots text")) > 8
+
+
+def test_no_column_of_a_cell_is_cut_off(browser: Browser, tmp_path: Path) -> None:
+    record = sample()
+    big = {"ratio_by_step": [1.46e14, "inf", 2.5e39]}
+    names = ("exp_avg", "exp_avg_sq", "param", "max_exp_avg_sq")
+    record["results"][0]["checks"]["tensors"] = dict.fromkeys(names, big)
+    script = record["results"][0]["findings"][0]["repro"] + f"x = {[0.125] * 60}\n" * 40
+    record["results"][0]["findings"][0]["repro"] = script
+    path = tmp_path / "report.html"
+    path.write_text(render_html(record), "utf-8")
+    for width in (400, 1280):
+        browser.look(width)
+        browser.open(path, f"#cell={cell_of(record, 0)}")
+        for box in (".figure .scroll", ".code pre"):
+            browser.one(f"#cell {box}")
+            hidden = browser.run(
+                "const b = document.querySelector(arguments[0]);"
+                "return [b.scrollWidth - b.clientWidth, b.scrollHeight - b.clientHeight]",
+                f"#cell {box}",
+            )
+            assert hidden == [0, 0], (width, box)
+
+
+def test_no_column_of_a_comparison_is_cut_off(browser: Browser, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "optconform.cli", "compare", "adam", "adamw"]
+    subprocess.run([*command, "--html", "c.html"], cwd=tmp_path, check=True, capture_output=True)
+    browser.look(400)
+    browser.driver.get((tmp_path / "c.html").as_uri())
+    assert "apart by" in browser.one("#smallest .figures").text
+    shown, there = browser.run(
+        "const b = document.querySelector('#smallest .scroll');"
+        "return [b.scrollWidth, b.clientWidth]"
+    )
+    assert shown == there > 300
 
 
 def changed() -> tuple[Record, Record]:

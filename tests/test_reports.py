@@ -421,6 +421,8 @@ def test_ratios_are_plotted_as_they_are() -> None:
     heights = [y for _, y in drawn.lines[0].points]
     assert heights[0] > heights[1] == drawn.one > heights[2] > heights[3] == drawn.infinity
     assert drawn.infinity not in [y for _, y in drawn.ticks]  # no number of the axis stands there
+    tall = plot({"p": {"ratio_by_step": [1e40, 1]}})
+    assert tall and all(abs(y - tall.one) > 15 for _, y in tall.ticks)  # no label on another
     finite = plot({"p": {"ratio_by_step": [0.5, 1, 100]}})
     assert finite and finite.infinity is None
     assert plot({"p": {}}) is None and plot({"p": {"ratio_by_step": ["x", -1]}}) is None
