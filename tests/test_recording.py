@@ -140,6 +140,39 @@ def test_other_equations_are_named(folder: Path) -> None:
     assert back["AdamW"]["dtypes"][0]["mark"] == "new"
 
 
+def test_a_numeric_difference_comes_with_its_scenario_and_both_equations(folder: Path) -> None:
+    data, rows = between(folder, "first", "second")
+    (cell,) = rows["AdamW"]["dtypes"]
+    assert name_of(from_json(cell["scenario_data"])) == cell["scenario"]
+    (one,) = [e for e in cell["equations"] if e["name"] == "denom"]
+    assert one["before"] == "denom ← √(v̂ + ε)" and one["after"] == "denom ← √v̂ + ε"
+    page = to_html(data)
+    for said in (*one.values(), "step 1, ", "The scenario that shows it", "&#34;events&#34;"):
+        assert said in page
+
+
+def test_a_page_names_its_sides_and_what_they_have_in_common_last(folder: Path) -> None:
+    data, _ = between(folder, "first", "second")
+    data["before"]["name"] = data["after"]["name"] = "a:B"
+    data["environment"] = [{"name": "thing", "before": "1", "after": "2"}]
+    data["before"]["environment"] |= {"thing": "1"}
+    data["after"]["environment"] |= {"thing": "2"}
+    page = to_html(data)
+    assert "<h1>a:B: before → after</h1>" in page and "a:B: before → after" in summary(data)
+    assert '<th scope="col">before</th><th scope="col">after</th>' in page
+    common = len(data["before"]["environment"]) - 1
+    shown = [page.index(x) for x in ("What changed", "<td>thing</td>", f"{common} distributions")]
+    assert shown == sorted(shown) and page.count("torch <b>") == 1
+    for side, where in (("before", "old"), ("after", "new")):
+        data[side]["folder"] = where
+    assert "a:B: old → new" in summary(data) and "<h1>a:B: old → new</h1>" in to_html(data)
+    data["after"]["name"] = "a:C"
+    assert "a:B → a:C" in summary(data)
+    assert summary(data).endswith(".\n") and "2 implementations: " in summary(data)
+    data["implementations"].pop()
+    assert "1 implementation: " in summary(data)
+
+
 def test_who_ends_its_process_loses_one_scenario(folder: Path) -> None:
     track = tape.read(folder / "broken").tracks[0]
     ended = [r for r in track.runs if "status 7" in r["status"]]
