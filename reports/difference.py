@@ -6,9 +6,9 @@ from importlib import resources
 
 from markupsafe import Markup
 
-from optconform.reports.html import environment
+from optconform.reports.html import environment, pretty
 from optconform.reports.markdown import code, escape
-from optconform.reports.view import Json
+from optconform.reports.view import Json, plural
 
 SHORT = {
     "not run": "not run",
@@ -20,8 +20,24 @@ SHORT = {
 }
 
 
+ROLES = ("before", "after")
+
+
 def title(data: Json) -> str:
-    return f"{data['before']['name']} → {data['after']['name']}"
+    names = [data[role]["name"] for role in ROLES]
+    if names[0] != names[1]:
+        return " → ".join(names)
+    return f"{names[0]}: {' → '.join(sides(data))}"
+
+
+def sides(data: Json) -> list[str]:
+    """What tells the two recordings apart: their names, or else their folders, or which of the two
+    each is."""
+    for key in ("name", "folder"):
+        names = [str(data[role].get(key) or "") for role in ROLES]
+        if all(names) and names[0] != names[1]:
+            return names
+    return list(ROLES)
 
 
 def headline(data: Json) -> str:
@@ -36,9 +52,8 @@ def headline(data: Json) -> str:
     for presence in ("added", "removed"):
         n = sum(r["presence"] == presence for r in rows)
         parts += [f"{n} {presence}"] if n else []
-    breaks = len(data["breaks"])
-    may = f"{breaks} change{'s' * (breaks != 1)} that a training run may notice"
-    return f"{len(rows)} implementations: {', '.join(parts)}; {may}."
+    may = f"{plural(len(data['breaks']), 'change')} that a training run may notice"
+    return f"{plural(len(rows), 'implementation')}: {', '.join(parts)}; {may}."
 
 
 def worst(row: Json) -> str:
@@ -117,6 +132,23 @@ def unchanged(data: Json) -> list[Json]:
     return [r for r in data["implementations"] if not changes(r)]
 
 
+def places(data: Json) -> list[Json]:
+    """The cells with a first place where the second side leaves what the first follows."""
+    return [
+        {**cell, "implementation": row["implementation"],
+         "json": pretty(cell["scenario_data"]) if cell.get("scenario_data") else ""}
+        for row in data["implementations"]
+        for cell in row["dtypes"]
+        if "step" in cell
+    ]  # fmt: skip
+
+
+def alike(data: Json) -> Json:
+    """What both environments have in the same version."""
+    old, new = (data[role]["environment"] for role in ROLES)
+    return {n: old[n] for n in sorted(old, key=str.lower) if old[n] == new.get(n)}
+
+
 def others(data: Json) -> str:
     """What else differs between the two environments."""
     parts = [
@@ -169,6 +201,9 @@ def to_html(data: Json) -> str:
             data=data,
             title=title(data),
             headline=headline(data),
+            sides=sides(data),
+            alike=alike(data),
+            places=places(data),
             dtypes=dtypes,
             short=SHORT,
             rows=[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from markupsafe import Markup
 from optconform import expr
 from optconform.errors import SpecError
 from optconform.printing import visible
-from optconform.reports.view import Json, as_map, as_maps, text
+from optconform.reports.view import Json, as_map, as_maps, departs, text
 
 DEEPEST = 40  # levels of an expression; those of the specs have less than ten
 MOST = 12  # followers of a rule that are named
@@ -323,3 +323,33 @@ def rules(specs: Mapping[str, Spec], results: Iterable[Json]) -> list[dict[str, 
                         "followers": followers, "hypers": defaults, "states": starts,
                         "steps": steps})  # fmt: skip
     return out
+
+
+def opening(
+    found: Sequence[Json], specs: Mapping[str, Spec], results: Iterable[Json]
+) -> tuple[int, int]:
+    """The places of the two of ``rules`` that tell most to begin with: what is claimed and what is
+    followed instead; Adam and AdamW, where both are followed and several such pairs or none are
+    there; or what is followed and another decay."""
+    places = {(rule["spec"], text(rule["variant"])): k for k, rule in enumerate(found)}
+
+    def place(spec: str, variant: object) -> int:
+        program = specs[spec].program(variant) if spec in specs else None
+        return -1 if program is None else places.get((spec, text(program.variant)), -1)
+
+    apart = [
+        (place(r["spec"], r.get("claimed")), place(r["spec"], r.get("variant")))
+        for r in results
+        if r["verdict"] in ("variant", "diverges") and departs(r)
+    ]
+    pairs = list(dict.fromkeys((a, b) for a, b in apart if -1 not in (a, b) and a != b))
+    classic = place("adam", {}), place("adamw", {})
+    shown = all(k >= 0 and found[k]["followers"] for k in classic)
+    if pairs and not (shown and len(pairs) > 1):
+        return pairs[0]
+    if shown:
+        return classic
+    first = next((k for k, rule in enumerate(found) if rule["followers"]), 0)
+    spec = found[first]["spec"] if found else ""
+    decays = [place(spec, v) for v in ({}, {"decay": "decoupled"}, {"decay": "l2"})]
+    return first, next((k for k in decays if k not in (-1, first)), 0 if first else len(found) - 1)

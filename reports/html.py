@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import textwrap
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +19,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import ChainableUndefined, Environment, PackageLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from optconform.printing import visible
-from optconform.reports import baseline, coverage, equations, power, ratios, view
+from optconform.reports import baseline, coverage, equations, power, ratios, verdict, view
 from optconform.reports.equations import Equation, Spec
 from optconform.reports.view import VERDICTS, Json
 
@@ -74,6 +75,16 @@ def _shown(value: Any) -> Any:
     return value if isinstance(value, Markup) else visible(cut(str(value), LONGEST))
 
 
+def prose(value: object) -> Markup:
+    """Text of a trial, with its `code` and its *emphasis* as markup."""
+
+    def marked(found: re.Match[str]) -> str:
+        return f"<code>{found[1]}</code>" if found[1] else f"<em>{found[2]}</em>"
+
+    plain = str(escape(_shown(view.text(value))))
+    return Markup(re.sub(r"`([^`]+)`|\*([^*`\s][^*`]*)\*", marked, plain))
+
+
 def environment() -> Environment:
     """Templates in which every value is made visible and escaped."""
     made = Environment(
@@ -84,9 +95,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (view.count, view.exact, view.short, view.share, view.duration, view.pairs):
+    for function in (view.count, view.exact, view.short, view.ratio, view.share, view.duration,
+                     view.pairs, view.plural, view.text, view.times, prose):  # fmt: skip
         made.filters[function.__name__] = function
-    made.filters["text"] = view.text
     made.filters["brief"] = brief
     made.tests["link"] = is_link
     return made
@@ -121,6 +132,18 @@ def _finding(finding: Json, result: Json, box: list[Equation], spec: Spec) -> di
     }
 
 
+def _folded(findings: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The findings, those of one tensor that say the same of another step or element together."""
+    groups: dict[object, list[dict[str, Any]]] = {}
+    for number, f in enumerate(findings, 1):
+        place, _, said = view.text(f.get("summary")).partition(": ")
+        key: object = number
+        if f.get("kind") == "numeric" and f.get("tensor") and said:
+            key = (said, *(view.text(f.get(k)) for k in ("tensor", "check", "known")))
+        groups.setdefault(key, []).append({**f, "number": number, "place": place})
+    return list(groups.values())
+
+
 def _result(result: Json, key: str, spec: Spec) -> dict[str, Any]:
     """A result with every part the template walks through in its place."""
     checks = view.as_map(result.get("checks"))
@@ -141,6 +164,8 @@ def _result(result: Json, key: str, spec: Spec) -> dict[str, Any]:
         "notes": view.notes(result),
         "contracts": view.contracts(result),
         "decay_said": view.decay(result),
+        "sentence": verdict.sentence(result),
+        "off_claim": verdict.off_claim(result),
         "neighbours": view.neighbours(result),
         "checks": {**checks, "tensors": tensors},
         "plot": ratios.plot(tensors),
@@ -148,6 +173,7 @@ def _result(result: Json, key: str, spec: Spec) -> dict[str, Any]:
         "explained": _axes(spec.told, follows),
         "box": [(e, e.name in faulty, e.name in apart) for e in box],
         "findings": findings,
+        "folded": _folded(findings),
     }
 
 
@@ -210,7 +236,8 @@ def render_html(
         ],
         "words": [view.words(r) for r in results],
         "before": earlier,
-        "rules": equations.rules(specs, results),
+        "rules": (rules := equations.rules(specs, results)),
+        "opening": equations.opening(rules, specs, results),
     }
     template = environment().get_template("report.html.j2")
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from optconform.reports.view import Json, number_of
 
-WIDE, HIGH, LEFT, TOP, RIGHT, FOOT = 520, 200, 52, 12, 12, 30
+WIDE, HIGH, LEFT, TOP, RIGHT, FOOT = 520, 200, 66, 12, 12, 30
+NEAR = 16  # to the line of the bound: a label there would lie on its own
+GAP = 24  # between the largest power and infinity
 MOST = 64  # steps that are drawn and listed
 
 
@@ -28,13 +30,16 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Plot:
     """Lines over steps from 1; ``ticks`` are ratios with their height, ``one`` is that of the
-    bound."""
+    bound, ``infinity`` that of what no number of the axis says, where it occurs."""
 
     lines: list[Line]
     steps: list[tuple[int, float]]
     ticks: list[tuple[str, float]]
     one: float
+    infinity: float | None
     above: bool
+    left: float = LEFT
+    right: float = WIDE - RIGHT
 
 
 def plot(tensors: Mapping[str, Json]) -> Plot | None:
@@ -57,12 +62,15 @@ def plot(tensors: Mapping[str, Json]) -> Plot | None:
         share = (step - 1) / (count - 1) if count > 1 else 0.5
         return round(LEFT + share * (WIDE - LEFT - RIGHT), 1)
 
+    infinite = any(math.isinf(r) for row in found.values() for r in row)
+    top = TOP + GAP if infinite else TOP
+
     def y(power: float) -> float:
         share = (min(max(power, low), high) - low) / (high - low)
-        return round(HIGH - FOOT - share * (HIGH - FOOT - TOP), 1)
+        return round(HIGH - FOOT - share * (HIGH - FOOT - top), 1)
 
     def height(ratio: float) -> float:
-        return y(low if ratio == 0 else high if ratio == math.inf else math.log10(ratio))
+        return TOP if ratio == math.inf else y(low if ratio == 0 else math.log10(ratio))
 
     every = max(1, math.ceil((high - low) / 5))
     apart = max(1, math.ceil(count / 12))
@@ -72,7 +80,10 @@ def plot(tensors: Mapping[str, Json]) -> Plot | None:
             for name, row in found.items()
         ],
         steps=[(k, x(k)) for k in range(1, count + 1, apart)],
-        ticks=[(f"{10.0**e:g}", y(e)) for e in range(high, low - 1, -every) if e],
+        ticks=[
+            (f"{10.0**e:g}", y(e)) for e in range(high, low - 1, -every) if abs(y(e) - y(0)) > NEAR
+        ],
         one=y(0),
-        above=max(finite) > 0 or any(math.isinf(r) for row in found.values() for r in row),
+        infinity=TOP if infinite else None,
+        above=infinite or max(finite) > 0,
     )

@@ -180,6 +180,14 @@ def count(value: object) -> str:
     return f"{value:,}"
 
 
+def plural(value: object, noun: str) -> str:
+    return f"{count(value)} {noun}{'s' * (value != 1)}"
+
+
+def times(value: object) -> str:
+    return "once" if value == 1 else f"{count(value)} times"
+
+
 def exact(value: object) -> str:
     """Every digit needed to get the same float back."""
     return repr(value) if isinstance(value, float) else text(value)
@@ -192,6 +200,15 @@ def short(value: object) -> str:
         return text(value)
     brief = f"{number:.3g}"
     return repr(number) if brief == "1" and number != 1 else brief
+
+
+def ratio(value: object) -> str:
+    """Three digits of an error in units of its bound, on the right side of 1."""
+    number = number_of(value)
+    if number is None or number == math.inf:
+        return text(value) if number is None else "∞"
+    brief = f"{number:.3g}"
+    return brief if brief != "1" or number == 1 else "< 1" if number < 1 else "> 1"
 
 
 def share(part: object, whole: object) -> str:
@@ -240,6 +257,8 @@ def decay(result: Json) -> str:
         out = f"unknown: {text(found.get('why'))}"
     elif isinstance(alike, list) and alike:
         out += f"; in these runs the same formula as {', '.join(map(text, alike))}"
+    if applies and found.get("why"):
+        out += f" ({text(found['why'])})"
     says = as_map(found.get("says"))
     told = [f"{who} says {says[key]}" for key, who in SAYERS.items() if says.get(key)]
     if isinstance(says.get("default"), int | float):
@@ -310,18 +329,24 @@ def unusual(profile: object) -> dict[str, object]:
     return {k: v for k, v in as_map(profile).items() if USUAL.get(k) != v}
 
 
+def departs(result: Json) -> dict[str, object]:
+    """The axes in which what a result follows is not what it claims."""
+    claimed, follows = as_map(result.get("claimed")), as_map(result.get("variant"))
+    if not isinstance(result.get("variant"), Mapping):
+        return {}
+    values = {a: follows.get(a, "the spec's default") for a in [*follows, *claimed]}
+    return {a: value for a, value in values.items() if claimed.get(a) != value}
+
+
 def notes(result: Json) -> list[str]:
     """What a matrix cell says below its verdict."""
     said = []
     if result.get("mode") not in (None, "lockstep"):
         said.append(text(result["mode"]))
     profile = pairs(unusual(result.get("profile")))
-    if result["verdict"] == "variant":
-        claimed = as_map(result.get("claimed"))
-        follows = as_map(result.get("variant"))
-        said += filter(None, [pairs({k: v for k, v in follows.items() if claimed.get(k) != v})])
-        said += filter(None, [profile])
-    elif result["verdict"] == "conforms" and profile:
+    if result["verdict"] in ("variant", "diverges"):
+        said += filter(None, [pairs(departs(result))])
+    if result["verdict"] in ("variant", "conforms") and profile:
         said.append(profile)
     if found := len(as_maps(result.get("findings"))):
         said.append("1 finding" if found == 1 else f"{count(found)} findings")

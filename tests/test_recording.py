@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import overlay
 import pytest
 
@@ -21,7 +22,7 @@ from optconform.recording.difference import difference, worse
 from optconform.recording.environments import requirement
 from optconform.recording.traits import telling
 from optconform.reports.difference import summary, to_html, to_markdown
-from optconform.scenario import from_json, to_json
+from optconform.scenario import Group, Param, Recipe, Scenario, Step, from_json, to_json
 from optconform.spec_file import load
 
 SMALL = (Path(__file__).parent / "subjects/thirdparty/smallopt.py").read_text()
@@ -139,6 +140,39 @@ def test_other_equations_are_named(folder: Path) -> None:
     assert back["AdamW"]["dtypes"][0]["mark"] == "new"
 
 
+def test_a_numeric_difference_comes_with_its_scenario_and_both_equations(folder: Path) -> None:
+    data, rows = between(folder, "first", "second")
+    (cell,) = rows["AdamW"]["dtypes"]
+    assert name_of(from_json(cell["scenario_data"])) == cell["scenario"]
+    (one,) = [e for e in cell["equations"] if e["name"] == "denom"]
+    assert one["before"] == "denom ← √(v̂ + ε)" and one["after"] == "denom ← √v̂ + ε"
+    page = to_html(data)
+    for said in (*one.values(), "step 1, ", "The scenario that shows it", "&#34;events&#34;"):
+        assert said in page
+
+
+def test_a_page_names_its_sides_and_what_they_have_in_common_last(folder: Path) -> None:
+    data, _ = between(folder, "first", "second")
+    data["before"]["name"] = data["after"]["name"] = "a:B"
+    data["environment"] = [{"name": "thing", "before": "1", "after": "2"}]
+    data["before"]["environment"] |= {"thing": "1"}
+    data["after"]["environment"] |= {"thing": "2"}
+    page = to_html(data)
+    assert "<h1>a:B: before → after</h1>" in page and "a:B: before → after" in summary(data)
+    assert '<th scope="col">before</th><th scope="col">after</th>' in page
+    common = len(data["before"]["environment"]) - 1
+    shown = [page.index(x) for x in ("What changed", "<td>thing</td>", f"{common} distributions")]
+    assert shown == sorted(shown) and page.count("torch <b>") == 1
+    for side, where in (("before", "old"), ("after", "new")):
+        data[side]["folder"] = where
+    assert "a:B: old → new" in summary(data) and "<h1>a:B: old → new</h1>" in to_html(data)
+    data["after"]["name"] = "a:C"
+    assert "a:B → a:C" in summary(data)
+    assert summary(data).endswith(".\n") and "2 implementations: " in summary(data)
+    data["implementations"].pop()
+    assert "1 implementation: " in summary(data)
+
+
 def test_who_ends_its_process_loses_one_scenario(folder: Path) -> None:
     track = tape.read(folder / "broken").tracks[0]
     ended = [r for r in track.runs if "status 7" in r["status"]]
@@ -160,6 +194,50 @@ def test_an_option_that_must_be_given_breaks(folder: Path) -> None:
     assert "smallopt:AdamW: options that must be given now: must" in data["breaks"]
     (cell,) = rows["AdamW"]["dtypes"]
     assert "now raised TypeError" in cell["summary"]
+
+
+def unjudged(
+    *runs: tuple[dict[str, float], list[float]], then: list[list[float]], lr: float = 0.1
+) -> str:
+    """The summary of an optimizer without a spec: its runs by hyperparameters, with the last
+    parameters of each before and ``then``; the plain run is the first, then with ``lr``."""
+    about = {"implementation": "a:B", "dtype": "float32", "spec": "any"}
+
+    def recorded(ends: list[list[float]], first: dict[str, float]) -> tape.Recording:
+        hypers = [first, *(h for h, _ in runs[1:])]
+        param = Param((2,), Recipe("ones"), Recipe("normal"))
+        scenarios = [Scenario("any", "float32", (Group(h, (param,)),), (Step(),)) for h in hypers]
+        track = tape.Track(
+            about,
+            [{"scenario": to_json(x), "status": "done"} for x in scenarios],
+            {f"{k}/param": np.array(end) for k, end in enumerate(ends)},
+        )
+        return tape.Recording({"environment": {}}, [track])
+
+    before = recorded([end for _, end in runs], runs[0][0])
+    data = difference(before, recorded(then, {**runs[0][0], "lr": lr}))
+    return str(data["implementations"][0]["dtypes"][0]["summary"])
+
+
+def test_a_plain_run_that_is_not_there_is_not_called_the_same() -> None:
+    runs = ({"lr": 0.1}, [1.0, 2.0]), ({"lr": 1.0}, [1.0, 2.0])
+    told = unjudged(*runs, then=[[1.0, 2.5], [1.0, 1.0]], lr=0.2)
+    assert "the same" not in told
+    assert told.startswith(
+        "the plain run at the defaults cannot be compared, for the defaults differ (lr); "
+        "in others they differ by up to 0.5 of the largest"
+    )
+    told = unjudged(*runs, then=[[1.0, 2.0], [1.0, 1.0]])
+    assert told.startswith("parameters are the same in the plain run at the defaults; in others")
+
+
+def test_what_is_not_finite_hides_no_finite_difference() -> None:
+    runs = ({"lr": 0.1}, [1.0, 2.0, 3.0]), ({"lr": 1.0}, [1e308, 2.0, 1.0])
+    told = unjudged(*runs, then=[[1.0, float("inf"), 4.0], [-1e308, 2.0, 1.0]])
+    assert told.startswith(
+        "parameters differ by 0.25 of the largest and are finite on one side alone here and there "
+        "in the plain run at the defaults; in others they differ by up to 2 of the largest"
+    )
 
 
 def test_where_a_difference_shows() -> None:

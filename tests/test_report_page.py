@@ -10,6 +10,8 @@ import copy
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -247,7 +249,7 @@ def test_a_cell_tells_its_whole_story(browser: Browser, page: Path) -> None:
     assert browser.one("#cell .flag a").get_attribute("href").startswith("https://")
     points = browser.driver.find_elements(By.CSS_SELECTOR, "#cell svg circle")
     assert len(points) == 4
-    assert browser.texts("#cell .figure tbody tr") == ["1 0.25", "2 0.5", "3 3", "4 inf"]
+    assert browser.texts("#cell .figure tbody tr") == ["1 0.25", "2 0.5", "3 3", "4 ∞"]
     browser.one("#cell .copy").click()
     browser.until(lambda: browser.one("#cell .copy").text in ("Copied", "Press Ctrl+C"))
     browser.one("#cell .scenario summary").click()
@@ -265,7 +267,8 @@ def test_a_cell_tells_its_whole_story(browser: Browser, page: Path) -> None:
 def test_two_rules_run_side_by_side(browser: Browser, page: Path) -> None:
     browser.open(page, "#rules")
     chosen = [Select(browser.one(f"#rules select[name={n}]")) for n in "ab"]
-    assert [c.first_selected_option.text for c in chosen] == ["adam", "adamw"]
+    assert [c.first_selected_option.text for c in chosen] == ["adam", "adam[eps = hat]"]
+    chosen[1].select_by_visible_text("adamw")
     assert len(browser.all("#rules-plots polyline")) == 4
     assert "torch.optim:AdamW" in browser.one("#rules-who").text
     gradient = Select(browser.one("#rules select[name=gradient]"))
@@ -297,6 +300,65 @@ def test_two_rules_run_side_by_side(browser: Browser, page: Path) -> None:
     field.clear()
     field.send_keys("-1")
     assert "numbers of 0 or more" in browser.one("#rules-said").text
+
+
+@pytest.mark.parametrize("width", [360, 400, 1280])
+def test_no_label_of_a_plot_is_cut_off_or_lies_on_another(
+    browser: Browser, page: Path, width: int
+) -> None:
+    browser.look(width, 900)
+    browser.open(page, "#rules")
+    for kind in ("normal", "constant", "alternating", "zero"):
+        Select(browser.one("#rules select[name=gradient]")).select_by_value(kind)
+        wrong = browser.run("""
+            return [...document.querySelectorAll("#rules-plots svg")].flatMap((svg) => {
+              const all = svg.getBoundingClientRect();
+              const some = [...svg.querySelectorAll("text")]
+                .map((t) => [t.textContent, t.getBoundingClientRect()]);
+              return some.flatMap(([said, a], k) => [
+                a.left < all.left || a.right > all.right || a.bottom > all.bottom
+                  || a.top < all.top ? `${said} is cut off` : "",
+                ...some.slice(k + 1).map(([other, b]) => (a.left < b.right && b.left < a.right
+                  && a.top < b.bottom && b.top < a.bottom ? `${said} is on ${other}` : ""))]);
+            }).filter(Boolean);
+        """)
+        assert wrong == []
+        assert len(browser.all("#rules-plots text")) > 8
+
+
+def test_no_column_of_a_cell_is_cut_off(browser: Browser, tmp_path: Path) -> None:
+    record = sample()
+    big = {"ratio_by_step": [1.46e14, "inf", 2.5e39]}
+    names = ("exp_avg", "exp_avg_sq", "param", "max_exp_avg_sq")
+    record["results"][0]["checks"]["tensors"] = dict.fromkeys(names, big)
+    script = record["results"][0]["findings"][0]["repro"] + f"x = {[0.125] * 60}\n" * 40
+    record["results"][0]["findings"][0]["repro"] = script
+    path = tmp_path / "report.html"
+    path.write_text(render_html(record), "utf-8")
+    for width in (400, 1280):
+        browser.look(width)
+        browser.open(path, f"#cell={cell_of(record, 0)}")
+        for box in (".figure .scroll", ".code pre"):
+            browser.one(f"#cell {box}")
+            hidden = browser.run(
+                "const b = document.querySelector(arguments[0]);"
+                "return [b.scrollWidth - b.clientWidth, b.scrollHeight - b.clientHeight]",
+                f"#cell {box}",
+            )
+            assert hidden == [0, 0], (width, box)
+
+
+def test_no_column_of_a_comparison_is_cut_off(browser: Browser, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "optconform.cli", "compare", "adam", "adamw"]
+    subprocess.run([*command, "--html", "c.html"], cwd=tmp_path, check=True, capture_output=True)
+    browser.look(400)
+    browser.driver.get((tmp_path / "c.html").as_uri())
+    assert "apart by" in browser.one("#smallest .figures").text
+    shown, there = browser.run(
+        "const b = document.querySelector('#smallest .scroll');"
+        "return [b.scrollWidth, b.clientWidth]"
+    )
+    assert shown == there > 300
 
 
 def changed() -> tuple[Record, Record]:

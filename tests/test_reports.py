@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import json
 import random
 import re
@@ -24,7 +25,16 @@ from optconform.reports.baseline import changes
 from optconform.reports.baseline import told as told_of
 from optconform.reports.equations import DEEPEST, Spec, identifier, parsed, rules
 from optconform.reports.ratios import plot
-from optconform.reports.view import VERDICTS, exact, headline, number_of, share, short
+from optconform.reports.view import (
+    VERDICTS,
+    exact,
+    headline,
+    number_of,
+    ratio,
+    share,
+    short,
+)
+from optconform.reports.view import notes as view_notes
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 
@@ -328,6 +338,16 @@ def test_numbers_never_round_onto_a_threshold() -> None:
     assert share(1, 0) == share(None, 3) == "—"
 
 
+def test_ratios_have_three_digits_on_their_side_of_one() -> None:
+    told = [ratio(x) for x in (0.9999998723401419, 1.0000001, 1, 0.43217, "inf", "nan", None)]
+    assert told == ["< 1", "> 1", "1", "0.432", "∞", "nan", "—"]
+    finding = {"kind": "numeric", "ratio": "inf", "bound": 0.0}
+    (cell,) = cells(render_html(minimal(findings=[finding], checks={"max_ratio": "inf"})))
+    assert '<span title="the bound is 0">∞</span>' in cell
+    assert '<span title="the bound is 0, or a number is not finite">∞</span>' in cell
+    assert ">inf<" not in cell
+
+
 def test_equations_become_mathml() -> None:
     spec = Spec(told("adamw"))
     by_name = {e.name: e.math or "" for e in spec.lines({})}
@@ -352,6 +372,31 @@ def test_a_variant_differs_where_its_equations_do() -> None:
     assert spec.differing({}, {"eps": "unheard of"}) == []
 
 
+def opened(*results: tuple[str, str, dict[str, str] | None]) -> list[str]:
+    """The two rules that the page opens with, of (spec, verdict, what is followed)."""
+    made = [
+        {**minimal()["results"][0], "spec": spec, "verdict": v, "claimed": {}, "variant": follows}
+        for spec, v, follows in results
+    ]
+    specs = {name: told(name) for name in dict.fromkeys(spec for spec, _, _ in results)}
+    held = data(render_html({**minimal(), "specs": specs, "results": made}))
+    return [held["rules"][k]["label"] for k in held["opening"]]
+
+
+def test_two_rules_open_with_what_the_record_shows() -> None:
+    l2, hat = {"decay": "l2"}, {"eps": "hat"}
+    adam, adamw = (("adam", "conforms", {}), ("adamw", "conforms", {}))
+    assert opened(("adamw", "variant", l2)) == ["adamw", "adamw[decay = l2]"]
+    assert opened(adam, adamw) == ["adam", "adamw"]
+    assert opened(adam, adamw, ("adamw", "diverges", l2)) == ["adamw", "adamw[decay = l2]"]
+    assert opened(adam, adamw, ("adamw", "variant", l2), ("adam", "variant", hat)) == [
+        "adam",
+        "adamw",
+    ]
+    assert opened(adamw) == ["adamw", "adamw[decay = l2]"]
+    assert opened(("adam", "diverges", None)) == ["adam", "adam[decay = decoupled]"]
+
+
 def test_what_a_record_claims_to_be_an_equation_is_never_run() -> None:
     for form in (
         "__import__('os')",
@@ -374,7 +419,12 @@ def test_ratios_are_plotted_as_they_are() -> None:
     drawn = plot({"p": {"ratio_by_step": [0.5, 1, 100, "inf"]}, "m": {"ratio_by_step": "x"}})
     assert drawn and drawn.above and [line.tensor for line in drawn.lines] == ["p"]
     heights = [y for _, y in drawn.lines[0].points]
-    assert heights[0] > heights[1] == drawn.one > heights[2] >= heights[3]
+    assert heights[0] > heights[1] == drawn.one > heights[2] > heights[3] == drawn.infinity
+    assert drawn.infinity not in [y for _, y in drawn.ticks]  # no number of the axis stands there
+    tall = plot({"p": {"ratio_by_step": [1e40, 1]}})
+    assert tall and all(abs(y - tall.one) > 15 for _, y in tall.ticks)  # no label on another
+    finite = plot({"p": {"ratio_by_step": [0.5, 1, 100]}})
+    assert finite and finite.infinity is None
     assert plot({"p": {}}) is None and plot({"p": {"ratio_by_step": ["x", -1]}}) is None
 
 
@@ -440,10 +490,17 @@ def test_trials_are_shown_as_tables() -> None:
     published = SAMPLE.parent.parent.parent / "reports" / "published"
     names = ("mutants", "detectability", "bugs")
     trials = [json.loads((published / f"{n}.json").read_text("utf-8")) for n in names]
-    page = Page(render_html(minimal(), trials=trials))
+    source = render_html(minimal(), trials=trials)
+    page = Page(source)
     count = sum(p["killed"] + p["equivalent"] for p in trials[0]["programs"])
+    assert not [p for p in re.findall(r'<p class="note">(.*?)</p>', source) if re.search("[`*]", p)]
+    assert "<code>check</code>" in source and "<em>never</em>" in source
     for words in (f"{count:,} mutants", "assert_close", "103 of 105 flagged", "accumulator_init"):
         assert words in page.text
+    nasty = {**trials[0], "definition": "`<i>` *<b>x* `a*b` *c"}
+    assert "<code>&lt;i&gt;</code> <em>&lt;b&gt;x</em> <code>a*b</code> *c" in render_html(
+        minimal(), trials=[nasty]
+    )
     with pytest.raises(ValueError, match="cannot show a trial of schema 'x'"):
         render_html(minimal(), trials=[{"schema": "x"}])
 
@@ -518,6 +575,85 @@ def test_what_is_known_says_where_it_is_tracked() -> None:
     source = "".join(cells(render_html(minimal(findings=[known, stale, {"known": 3}]))))
     assert f'<td>old: <a href="{link}"' in " ".join(source.split()).replace("old:  <a", "old: <a")
     assert 'href="javascript' not in source and source.count(">known</span>") == 1
+
+
+def test_findings_that_say_the_same_of_a_tensor_are_folded() -> None:
+    said = ["step 1, m[0]: follows x", "step 1, v[0]: follows x", "step 2, m[3]: follows x"]
+    found = [{"kind": "numeric", "tensor": s[8], "summary": s, "repro": f"x = {k}"}
+             for k, s in enumerate(said)]  # fmt: skip
+    found += [{"kind": "contract", "check": "closure", "summary": "a: b"}] * 2
+    (cell,) = cells(render_html(minimal(findings=found)))
+    assert cell.count('<details class="finding"') == 4
+    page = Page(cell)
+    assert page.text.count("follows x") == 2 and "and once more" in page.text
+    assert "again: step 2, m[3]" in page.text and "x = 2" in page.text
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    record = minimal(checks={"total": 1, "scenarios": 1, "steps": 2}, decay={"applies": "l2"})
+    source = render_html(record)
+    assert "1 check in 1 scenario, 2 steps" in cells(source)[0]
+    assert "1 implementation<" in source and "1 implementation, all dtypes" in source
+
+
+L2 = {"decay": "l2", "eps": "inside"}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence", "notes"),
+    [
+        ({"variant": None}, "No named variant explains what it computes.", []),
+        (
+            {"variant": None, "checks": {"contracts": {"resume": "broken: it raises"}}},
+            "No named variant explains what it computes, and it breaks the contract resume.",
+            [],
+        ),
+        (
+            {"variant": L2, "findings": [{"kind": "contract", "check": "closure"}]},
+            "Follows decay = l2, eps = inside, which it does not claim, and breaks the contract "
+            "closure.",
+            ["decay = l2, eps = inside"],
+        ),
+        (
+            {"claimed": L2, "variant": L2, "checks": {"contracts": dict.fromkeys("ab", "broken")}},
+            "Follows the equations that it claims, but breaks the contracts a, b.",
+            [],
+        ),
+        (
+            {"claimed": L2, "variant": {"decay": "l2"}, "verdict": "variant"},
+            "Follows eps = the spec's default, which it does not claim.",
+            ["eps = the spec's default"],
+        ),
+        (
+            {"variant": {}, "verdict": "variant", "profile": {"scalars": "float32"}},
+            "Follows the equations that it claims, with scalars = float32, which it does not "
+            "claim.",
+            ["scalars = float32"],
+        ),
+        ({}, VERDICTS["diverges"].meaning, []),
+    ],
+)
+def test_the_verdict_is_told_by_what_was_found(
+    more: Record, sentence: str, notes: list[str]
+) -> None:
+    record = minimal(**{"verdict": "diverges", "claimed": {}, **more})
+    (result,) = record["results"]
+    source = render_html(record)
+    (lead,) = re.findall(r'<p class="lead">(.*?)</p>', cells(source)[0], re.S)
+    assert " ".join(html.unescape(lead).split()).endswith(f"</span> {sentence}")
+    assert [n for n in view_notes(result) if "finding" not in n] == notes
+    for note in notes:
+        assert f"<small>{Markup.escape(note)}</small>" in source
+
+
+def test_who_leaves_the_claimed_variant_tells_nothing_of_those_next_to_it() -> None:
+    beside = {"apart": ["eps = hat"], "open": ["decay = l2"]}
+    for variant, tells in (({}, True), (L2, False), (None, False)):
+        cell = cells(render_html(minimal(
+            verdict="diverges", claimed={}, variant=variant, neighbours=beside
+        )))[0]  # fmt: skip
+        assert ("eps = hat" in cell) == tells
+        assert ("tell nothing of those next to it" in cell) != tells
 
 
 def test_contracts_stand_under_their_status() -> None:

@@ -14,7 +14,8 @@ from ..findings import profile_in_words
 from ..identify import identify
 from ..lockstep import failing, judge
 from ..oracle.scalars import Profile
-from ..render import equation_text
+from ..render import equation_text, equations
+from ..scenario import to_json
 from ..spec import Spec
 from ..trace import Trace, run
 from .corpus import name_of
@@ -110,8 +111,10 @@ def _why(a: Follows, b: Follows, traces: Sequence[Sequence[Trace]], spec: Spec) 
                 "step": d.step, "tensor": d.tensor, "index": [d.index], "observed": d.observed,
                 "expected": d.expected, "bound": d.bound, "ratio": d.ratio,
                 "equation": equation_text(spec, a.variant, d.equation),
-                "scenario": name_of(trace.scenario),
+                "scenario": name_of(trace.scenario), "scenario_data": to_json(trace.scenario),
             }  # fmt: skip
+    if a.variant is not None and b.variant is not None:
+        found["equations"] = _other_equations(spec, a.variant, b.variant)
     if a.variant is None and b.variant is None:
         said = "no variant explains either side"
     elif a.variant is None:
@@ -128,6 +131,16 @@ def _why(a: Follows, b: Follows, traces: Sequence[Sequence[Trace]], spec: Spec) 
     else:
         said = f"followed {_axes(a, spec, b)}, follows {_axes(b, spec, a)}"
     return {"summary": said, **found}
+
+
+def _other_equations(spec: Spec, a: Mapping[str, str], b: Mapping[str, str]) -> list[Row]:
+    """The equations that two variants do not share; None where one has no such equation."""
+    was, now = equations(spec, a), equations(spec, b)
+    return [
+        {"name": n, "before": was.get(n), "after": now.get(n)}
+        for n in dict.fromkeys([*was, *now])
+        if was.get(n) != now.get(n)
+    ]
 
 
 def _axes(f: Follows, spec: Spec, other: Follows | None = None) -> str:

@@ -5,6 +5,7 @@ what the other follows, and only rounds otherwise; or it does not, and the equat
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from .apart import (
 from .corpus import name_of
 from .make import ANY, spec_path
 from .played import arrays
-from .tape import Recording, Track
+from .tape import Floats, Recording, Track
 from .traits import telling
 
 SCHEMA = "optconform/diff/1"
@@ -194,7 +195,8 @@ def _cell(old: Track, new: Track, *, one_spec: bool) -> Row:
         judgeable = spec.name != ANY and one_spec
         if judgeable and old.about["dtype"] == "float64" and not EXTENDED:
             judgeable = False
-        cell |= judged(old, new, differing, spec) if judgeable else _unjudged(old, new, differing)
+        told_by = judged(old, new, differing, spec) if judgeable else None
+        cell |= told_by or _unjudged(old, new, pairs, differing)
         cell["summary"] += f" ({_where(old, pairs, differing)})"
     if not both and not told:
         cell["summary"] = f"on both sides {old.runs[pairs[0][0]]['status']}"
@@ -270,31 +272,60 @@ def _same_bits(a: Any, b: Any) -> bool:
     )
 
 
-def _unjudged(old: Track, new: Track, pairs: Sequence[Pair]) -> Row:
+def _unjudged(old: Track, new: Track, pairs: Sequence[Pair], differing: Sequence[Pair]) -> Row:
     """How far apart two sides are that no spec describes."""
-    apart = {k: _apart(arrays(old, k)["param"], arrays(new, m)["param"]) for k, m in pairs}
-    plain = apart.pop(0, 0.0)  # the first scenario is the plainest
-    most = max(apart.values(), default=0.0)
-    in_plain = f"differ by {plain:.2g} of the largest" if plain else "are the same"
-    in_others = f"differ by up to {most:.2g} of the largest"
-    if np.isinf(plain):
-        in_plain = "are finite on one side alone here and there"
-    if np.isinf(most):
-        in_others = "are finite on one side alone here and there"
-    how = f"parameters {in_plain} in the plain run at the defaults"
-    how += f"; in others they {in_others}" if most else "" if plain else "; only the state differs"
-    return {"level": UNJUDGED, "mark": CHANGED, "summary": how}
+    apart = {k: _apart(arrays(old, k)["param"], arrays(new, m)["param"]) for k, m in differing}
+    plain = apart.pop(0, None)  # the first scenario is the plainest
+    others = _Apart(
+        max((a.most for a in apart.values()), default=0.0), any(a.one_sided for a in apart.values())
+    )
+    where = "the plain run at the defaults"
+    if 0 not in dict(pairs):
+        parts = [f"{where} cannot be compared, for {_set_otherwise(old, new)}"]
+    elif not (_ran(old, 0) and _ran(new, dict(pairs)[0])):
+        parts = [f"{where} did not end on both sides"]
+    elif plain:
+        parts = [f"parameters {plain.told('')} in {where}"]
+    else:
+        parts = [f"parameters are the same in {where}"]
+    if others:
+        parts.append(f"in others they {others.told('up to ')}")
+    elif not plain:
+        parts.append("only the state differs")
+    return {"level": UNJUDGED, "mark": CHANGED, "summary": "; ".join(parts)}
 
 
-def _apart(a: Any, b: Any) -> float:
-    """The largest difference, in units of the largest finite parameter; infinite where one side
-    alone is finite."""
-    if a.shape != b.shape or (np.isfinite(a) != np.isfinite(b)).any():
-        return float("inf")
-    a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+def _set_otherwise(old: Track, new: Track) -> str:
+    """Why the first scenarios are two."""
+    first = [t.runs[0]["scenario"]["groups"][0]["hyper"] for t in (old, new)]
+    names = [c["name"] for c in _changes(*first)]
+    return "the defaults differ" + (f" ({', '.join(names)})" if names else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """The largest difference of finite parameters, in units of the largest one; and whether some
+    are finite on one side alone."""
+
+    most: float
+    one_sided: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.most or self.one_sided)
+
+    def told(self, at_most: str) -> str:
+        said = [f"differ by {at_most}{self.most:.2g} of the largest"] if self.most else []
+        said += ["are finite on one side alone here and there"] if self.one_sided else []
+        return " and ".join(said)
+
+
+def _apart(a: Floats, b: Floats) -> _Apart:
+    if a.shape != b.shape:  # what is there on one side alone is finite there alone
+        return _Apart(0.0, True)
+    both = np.isfinite(a) & np.isfinite(b)
+    one_sided = bool((np.isfinite(a) != np.isfinite(b)).any())
+    a, b = a[both], b[both]
     with np.errstate(all="ignore"):
         scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
-        return float(np.abs(a - b).max(initial=0.0) / scale) if scale else 0.0
-
-
-# ---- by the oracle ---------------------------------------------------------------------------
+        most = float(np.abs(a / scale - b / scale).max(initial=0.0)) if scale else 0.0
+    return _Apart(most, one_sided)

@@ -75,8 +75,9 @@
 
   // ---- drawing ---------------------------------------------------------------------------------
 
-  const ticks = (low, high) => {
-    const rough = (high - low) / 4;
+  const narrow = matchMedia("(max-width: 44rem)"); // there the style sheet has larger letters
+  const ticks = (low, high, most = 4) => {
+    const rough = (high - low) / most;
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].find((k) => k * power >= rough) * power;
     const first = Math.ceil(low / step - 1e-9);
@@ -89,17 +90,22 @@
     let [low, high] = [Math.min(...values), Math.max(...values)];
     const least = 1e-12 + 1e-6 * Math.max(Math.abs(low), Math.abs(high));
     if (high - low < least) [low, high] = [low - least, high + least];
-    const [wide, tall, left, foot, right, top] = [520, 240, 62, 34, 12, 12];
+    const [line, letter] = narrow.matches ? [25, 11.5] : [14, 6.5];
+    const heights = ticks(low, high);
+    const longest = Math.max(...heights.map((v) => format(v).length));
+    const [wide, tall, foot, right, top] = [520, 240, 2.35 * line + 8, 2 * letter, line / 2 + 5];
+    const left = Math.max(62, longest * letter + 12);
     const count = series[0].path.length - 1;
     const x = (t) => left + (t / count) * (wide - left - right);
     const y = (v) => tall - foot - ((v - low) / (high - low)) * (tall - foot - top);
     const text = (at, to, anchor, words) =>
       element("text", { x: at, y: to, "text-anchor": anchor }, words);
-    const lines = ticks(low, high).flatMap((v) => [
+    const lines = heights.flatMap((v) => [
       element("line", { class: "grid", x1: left, x2: wide - right, y1: y(v), y2: y(v) }),
-      text(left - 6, y(v) + 4, "end", format(v)),
+      text(left - 9, y(v) + line / 3, "end", format(v)),
     ]);
-    const across = ticks(0, count).map((t) => text(x(t), tall - 16, "middle", short(t)));
+    const across = ticks(0, count, narrow.matches ? 2 : 4)
+      .map((t) => text(x(t), tall - 1.35 * line, "middle", short(t)));
     const paths = series.map((one, k) => element("g", { class: `series s${k}` },
       element("polyline", {
         points: one.path.map((v, t) => [v, t]).filter(([v]) => Number.isFinite(v))
@@ -109,7 +115,7 @@
       element("span", { class: `key s${k}`, "aria-hidden": "true" }), one.name)));
     return element("figure", {}, element("figcaption", {}, title), legend,
       element("svg", { viewBox: `0 0 ${wide} ${tall}`, role: "img", "aria-label": title },
-        ...lines, ...across, text((left + wide) / 2, tall - 2, "middle", "step"), ...paths));
+        ...lines, ...across, text((left + wide) / 2, tall - 0.3 * line, "middle", "step"), ...paths));
   };
   const tabulate = (table, heads, rows) => {
     const cell = (value, k) => element(k ? "td" : "th", k ? {} : { scope: "row" }, value);
@@ -171,19 +177,13 @@
   for (const select of [form.a, form.b]) {
     select.append(...rules.map((rule, k) => element("option", { value: k }, rule.label)));
   }
-  const find = (spec, value) => rules.findIndex((rule) => rule.spec === spec
-    && (value ? rule.variant.decay === value && Object.keys(rule.variant).length === 1
-      : !Object.keys(rule.variant).length));
-  const names = [...new Set(rules.map((rule) => rule.spec))];
-  const spec = names.includes("adam") ? "adam" : names[0];
-  const a = Math.max(find(spec), 0);
-  const b = [find("adamw"), find(spec, "decoupled"), find(spec, "l2"), a + 1]
-    .find((k) => k >= 0 && k !== a && k < rules.length) ?? a;
+  const [a, b] = data.opening;
   [form.a.value, form.b.value] = [a, b];
   form.lr.value = rules[a].hypers.lr ?? 0.001;
   form.weight_decay.value = rules[a].hypers.weight_decay || 0.1;
   form.addEventListener("input", update);
   form.addEventListener("change", update);
+  narrow.addEventListener("change", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   byId("rules").hidden = false;
   update();
