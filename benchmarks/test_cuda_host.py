@@ -115,7 +115,7 @@ def test_host_time_for_a_thousand_tensors(benchmark, keep, name):
 
 @pytest.mark.parametrize("count", [10, 1000])
 def test_step_with_another_gradient_missing_each_time(benchmark, keep, count):
-    """The worst case of a plan that is kept: it never holds."""
+    """The worst case of a plan that is kept: who moves is settled anew in each step."""
     benchmark.group = "another gradient missing in each step"
     ours, torchs = pair("AdamW", torch.float32, count, 4)
     params = ours.param_groups[0]["params"]
