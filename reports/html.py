@@ -22,7 +22,7 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markupsafe import Markup, escape
 
 from optconform.printing import visible
-from optconform.reports import baseline, coverage, equations, power, ratios, verdict, view
+from optconform.reports import baseline, coverage, equations, overview, power, ratios, view
 from optconform.reports.equations import Equation, Spec
 from optconform.reports.view import VERDICTS, Json
 
@@ -164,8 +164,8 @@ def _result(result: Json, key: str, spec: Spec) -> dict[str, Any]:
         "notes": view.notes(result),
         "contracts": view.contracts(result),
         "decay_said": view.decay(result),
-        "sentence": verdict.sentence(result),
-        "off_claim": verdict.off_claim(result),
+        "sentence": overview.sentence(result),
+        "off_claim": overview.off_claim(result),
         "neighbours": view.neighbours(result),
         "checks": {**checks, "tensors": tensors},
         "plot": ratios.plot(tensors),

@@ -109,7 +109,6 @@ LAYERS = (
         "reports.coverage",
         "reports.equations",
         "reports.overview",
-        "reports.verdict",
     ),
     ("reports.power", "reports.ratios"),
     ("reports.html", "reports.markdown", "reports.comparison"),

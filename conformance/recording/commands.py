@@ -106,6 +106,7 @@ def tell(
 
     for side, name in zip(("before", "after"), names, strict=True):
         data[side]["name"] = data[side]["name"] or name
+        data[side]["folder"] = name
     data["breaks"] = worse(data, bits=bits)
     for path, render in zip(outputs, (dumps, to_html, to_markdown), strict=True):
         if path is not None:
