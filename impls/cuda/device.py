@@ -56,6 +56,8 @@ class DeviceProgram:
         A CUDA graph that is being captured takes the bytes with it, in the arguments of launches.
         """
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        if not len(data):
+            return
         if not torch.cuda.is_current_stream_capturing():
             pinned = torch.from_numpy(data).pin_memory()
             tensor.view(-1).view(torch.uint8).copy_(pinned, non_blocking=True)
