@@ -202,8 +202,8 @@ def test_a_capture_takes_gradients_that_moved_and_keeps_what_it_reads(
     """The backward pass of a captured iteration puts its gradients elsewhere.  Tables go into the
     graph with its launches, and stay as they are when later steps have others."""
     p, q = tensors(), tensors()
-    ours, eager = (cuda.AdamW(x, device="cpu", capturable=True) for x in (p, q))
-    for o, params in ((ours, p), (eager, q)):
+    ours, other = (cuda.AdamW(x, device="cpu", capturable=True) for x in (p, q))
+    for o, params in ((ours, p), (other, q)):
         train(o, params, 1, 1)
     count = ours.state[p[1]]["step"]
     with monkeypatch.context() as capture:
@@ -215,11 +215,14 @@ def test_a_capture_takes_gradients_that_moved_and_keeps_what_it_reads(
     bits = table(ours).clone()
     train(ours, p, 3, 3)
     assert held() is not None and torch.equal(held(), bits) and held() is not table(ours)
-    ours._plan = None
+    eager = weakref.ref(table(ours))
     train(ours, p, 4, 4)
+    assert eager() is None  # which no graph reads
+    ours._plan = None
+    train(ours, p, 5, 5)
     assert held() is not None and torch.equal(held(), bits)
-    assert ours.state[p[1]]["step"]._base is count._base and float(count) == 4.0
-    train(eager, q, 2, 4)
+    assert ours.state[p[1]]["step"]._base is count._base and float(count) == 5.0
+    train(other, q, 2, 5)
     assert all(torch.equal(a, b) for a, b in zip(p, q, strict=True))
 
 

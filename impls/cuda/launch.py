@@ -181,8 +181,6 @@ class Launch:
         work = work_list(self.sizes)
         args["seed"], args["n_work"] = seed, len(work)
         self.placed: dict[str, Any] = {}
-        self.captured = False  # whether a CUDA graph reads all this
-        self.kept: list[object] = []  # what one did
         self._place("work", work)
         self.width = len(self.kernel.body.constants)
         if self.key.capturable:
@@ -195,12 +193,12 @@ class Launch:
             args["rows"] = self.device_rows.data_ptr()
 
     def _place(self, name: str, array: NDArray[Any]) -> None:
-        self._keep(self.placed.get(name))
         self.args[name], self.placed[name] = self.program.place(array)
 
-    def _keep(self, replaced: object) -> None:
-        if self.captured:
-            self.kept.append(replaced)
+    def tables(self) -> list[object]:
+        """What a launch reads beside tensors of the optimizer.  Those that change are made anew."""
+        on_device = [self.table, self.counting] if self.key.capturable else []
+        return [*self.placed.values(), *on_device]
 
     def _arrange(self) -> None:
         """Settle who moves, and what of them shares its constants: a group and a step's number.
@@ -230,7 +228,6 @@ class Launch:
             self.placed_rows = None if few else b""
         self._place_entries()
         if self.key.capturable:
-            self._keep(self.counting)
             self.counting = torch.empty_like(self.counting)
             self.program.fill(self.counting, self.live.astype(np.float32))
 
@@ -340,7 +337,6 @@ class Launch:
             [[0.0 if n in ("t", "lr0") else hypers[g][n] for n in names] for g in self.which]
         )
         if not np.array_equal(now, self.told):
-            self._keep(self.table)
             self.table = torch.empty_like(self.table)
             self.program.fill(self.table, now[np.searchsorted(self.which, self.groups)])
             self.told = now

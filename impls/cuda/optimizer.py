@@ -68,7 +68,7 @@ class Generated(Optimizer):
     _step_supports_amp_scaling = True
     _build: Build
     _plan: Plan | None = None
-    _captured: tuple[Plan, ...] = ()
+    _captured: tuple[object, ...] = ()
     """What CUDA graphs read, whose end nobody tells us."""
     grad_scale: Tensor | None
     found_inf: Tensor | None
@@ -175,16 +175,19 @@ class Generated(Optimizer):
         plan = self._plan
         if plan is None or not plan.holds(params, shapes, self.state):
             plan = self._plan = self._planned(params, hypers, shapes)
-        if self._build.gpu and torch.cuda.is_current_stream_capturing():
-            self._capture(plan, shapes)
+        capturing = self._build.gpu and torch.cuda.is_current_stream_capturing()
+        if capturing:
+            self._refuse_to_repeat(shapes)
         torch.autograd.graph.increment_version(plan.moving)
         rates = [g["lr"] for g in groups]
         for launch in plan.launches:
             launch.run(hypers, rates, grad_scale, found_inf)
+        if capturing:
+            self._captured += (plan, *(launch.tables() for launch in plan.launches))
         return loss
 
-    def _capture(self, plan: Plan, shapes: Sequence[Shape]) -> None:
-        """Let a CUDA graph have this step; what it reads lives on as it is."""
+    def _refuse_to_repeat(self, shapes: Sequence[Shape]) -> None:
+        """Raise RuntimeError for a step that a CUDA graph cannot repeat."""
         for spec, _, _, capturable in shapes:
             # SGD counts for its random numbers alone
             if not capturable and (spec != "sgd" or self._build.stochastic_rounding):
@@ -192,10 +195,6 @@ class Generated(Optimizer):
                     f"a CUDA graph is being captured, and would repeat this step of "
                     f"{type(self).__name__} with its number; capturable=True counts in the graph"
                 )
-        if plan not in self._captured:
-            self._captured += (plan,)
-        for launch in plan.launches:
-            launch.captured = True
 
     def _spec_of(self, group: Mapping[str, Any]) -> Spec:
         if self._spec in ("adam", "adamw"):
