@@ -83,9 +83,12 @@ def test_a_path_that_is_lost_is_an_answer(tmp_path: Path) -> None:
 
 
 LISTED = [
-    {"implementation": f"lib:SGD[{path}]", "spec": "sgd", "slow": path == "compiled", "variant": {}}
+    {
+        "implementation": f"lib:SGD[{path}]", "spec": "sgd", "slow": path == "compiled",
+        "variant": {}, "keywords": {},
+    }
     for path in ("single", "compiled", "fused")
-]
+]  # fmt: skip
 
 
 @pytest.fixture
