@@ -347,8 +347,10 @@ class Examination:
             other = "any neighbour of the claimed variant" if blind else "one that does nothing"
             message = f"nothing that was drawn could have told this optimizer from {other}"
         rivals, alike = self._other_decays(answer)
-        # where some runs leave every variant, those that do not still tell which decay it is
-        here = variant or (self.claimed if self.separation.apart else None)
+        here: Mapping[str, str] | None = variant
+        if variant is None and self.separation.apart:
+            # some runs leave every variant; those that do not still tell which decay it is
+            here = self.claimed
         return {
             **describe(self.implementation, self.spec, self.dtype),
             "claimed": dict(self.claimed),

@@ -23,10 +23,25 @@ class AdamW(torch.optim.Adam):
         super().__init__(params, lr=lr, weight_decay=weight_decay, foreach=False)
 
 
-def judged(subject: Any, spec: str, **hyper: float) -> dict[str, Any]:
+class OddInSteps(torch.optim.Adam):
+    """Wrong in every third step, in a way that no variant is."""
+
+    count = 0
+
+    def step(self, closure: Any = None) -> Any:
+        self.count += 1
+        for p in (p for g in self.param_groups for p in g["params"] if p.grad is not None):
+            if self.count == 3:
+                p.data += 1
+        return super().step(closure)
+
+
+def judged(
+    subject: Any, spec: str, claimed: dict[str, str] | None = None, **hyper: float
+) -> dict[str, Any]:
     made = TorchLike(subject, f"here:{subject.__name__}", "here.py", spec)
     settings = Settings(examples=12, steps=5, seed=0, hyper=hyper)
-    told = Examination(made, load(spec), {}, "float32", settings, lambda _: None)
+    told = Examination(made, load(spec), claimed or {}, "float32", settings, lambda _: None)
     told._contracts = lambda answer: None  # type: ignore[method-assign]
     return told.result()
 
@@ -41,6 +56,18 @@ def test_a_decay_that_is_what_they_say() -> None:
     found = judged(torch.optim.AdamW, "adamw")["decay"]
     assert found["applies"] == "decoupled" and found["agrees"] is True
     assert found["says"] == {"name": "decoupled", "docstring": "decoupled", "default": 0.01}
+
+
+def test_what_follows_the_plain_spec_does_not_decay_as_it_was_said_to() -> None:
+    found = judged(torch.optim.Adam, "adam", {"decay": "decoupled"})
+    assert found["variant"] == {} and found["decay"]["applies"] == "l2"
+
+
+def test_runs_that_follow_tell_the_decay_where_others_leave_every_variant() -> None:
+    found = judged(OddInSteps, "adam")
+    assert found["verdict"] == "diverges" and found["variant"] is None
+    assert found["decay"]["applies"] == "l2"
+    assert found["decay"]["why"] == "in the runs that follow the spec"
 
 
 def test_without_momentum_sgd_has_two_decays_in_one() -> None:
