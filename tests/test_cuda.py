@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import mmap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from optconform.impls.cuda import evaluate, host
 from optconform.impls.cuda.body import lowered
 from optconform.impls.cuda.emit import CHUNK, Kernel
 from optconform.impls.cuda.launch import work_list
-from optconform.impls.cuda.plan import STRIPES
+from optconform.impls.cuda.plan import SAMPLE
 from optconform.interpreter import Interpreted, Running, Step, machine
 from optconform.lockstep import failing, free_judge, judge
 from optconform.oracle.scalars import Profile
@@ -453,13 +454,29 @@ def test_a_plan_is_kept() -> None:
 
 
 def test_what_is_turned_in_its_own_memory_is_seen_soon() -> None:
-    p = tensors(torch.float32, (3,), (4, 4))
-    optimizer = make("AdamW", p)
+    p = tensors(torch.float32, *((4, 4) for _ in range(2 * SAMPLE)))
+    optimizer = make("SGD", p)
     train(optimizer, p, 1, 1)
     plan = optimizer._plan
     p[1].data = p[1].data.t()
-    train(optimizer, p, 2, 2 + STRIPES)
+    train(optimizer, p, 2, 3)
     assert optimizer._plan is not plan
+
+
+@pytest.mark.parametrize("count", [1, SAMPLE + 1])
+def test_state_that_moved_is_seen_whenever_it_does(count: int) -> None:
+    """As where it is offloaded and comes back: all of it, after each step."""
+    before = []  # which keeps the memory from being given to others
+    p, q = (tensors(torch.float32, *((3,) for _ in range(count))) for _ in range(2))
+    moving, staying = (make("SGD", x, lr=0.1, momentum=0.9) for x in (p, q))
+    for t in range(1, 9):
+        for optimizer, x in ((moving, p), (staying, q)):
+            train(optimizer, x, t, t)
+        for s in moving.state.values():
+            before.append(s["momentum_buffer"].data)
+            s["momentum_buffer"].data = before[-1].clone()
+            before[-1].fill_(math.nan)
+    assert same(p, q)
 
 
 @pytest.mark.parametrize("capturable", [False, True])

@@ -20,10 +20,10 @@ from optconform.impls.cuda.launch import CONTIGUOUS, POINTER, Launch
 
 GRAD = operator.attrgetter("grad")
 STRIDE = Tensor.stride
-STRIPES = 16
+SAMPLE = 32
 """State tensors are known by identity.  What moves their memory under them (``x.data = ...``, as
-when the state is offloaded) moves all of them, so a part is looked at in each step; and so are the
-strides of parameters, which would have to change in the same memory."""
+when the state is offloaded) moves all of them, so this many are looked at in each step, in turn;
+and so are the strides of parameters, which would have to change in the same memory."""
 
 
 class Plan:
@@ -54,9 +54,11 @@ class Plan:
         self.grads, self.moving = self._there(list(map(GRAD, self.params)))
         self.entries = [dict(entry) for entry in state.values()]
         held = [m.state[n] for m in members for n in ("step", *m.names.values()) if n in m.state]
-        stripes = [(held[k::STRIPES], self.params[k::STRIPES]) for k in range(STRIPES)]
-        self.stripes = [(h, list(map(POINTER, h)), p, list(map(STRIDE, p))) for h, p in stripes]
-        self.turn = 0
+        turns = -(-max(len(held), len(self.params), 1) // SAMPLE)
+        samples = [(held[k::turns], self.params[k::turns]) for k in range(turns)]
+        self.samples = itertools.cycle(
+            [(h, list(map(POINTER, h)), p, list(map(STRIDE, p))) for h, p in samples]
+        )
         # torch 2.10 and later let a parameter take gradients of another dtype, if it says so
         self.any_dtype = any(getattr(p, "grad_dtype", p.dtype) is not p.dtype for p in self.params)
         self.plain = all(launch.plain and not launch.staged for launch in launches)
@@ -72,8 +74,7 @@ class Plan:
             return False
         if not _same_objects(self.entries, list(state.values())):
             return False
-        self.turn = (self.turn + 1) % STRIPES
-        held, where, some, strides = self.stripes[self.turn]
+        held, where, some, strides = next(self.samples)
         if list(map(POINTER, held)) != where or list(map(STRIDE, some)) != strides:
             return False
         grads = list(map(GRAD, params))
