@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import math
 import mmap
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from optconform.draws import drawn
 from optconform.impls import cuda
 from optconform.impls.adapters.torch_optim import TorchLike
 from optconform.impls.cuda import evaluate, host
+from optconform.impls.cuda import plan as plan_module
 from optconform.impls.cuda.body import lowered
 from optconform.impls.cuda.emit import CHUNK, Kernel
 from optconform.impls.cuda.launch import work_list
@@ -453,6 +455,22 @@ def test_a_plan_is_kept() -> None:
     assert [x._version - v for x, v in zip(p, versions, strict=True)] == [0, 0, 1]
 
 
+def test_who_counts_without_need_shares_one_row() -> None:
+    """The number of steps is part of Adagrad's constants only where lr_decay is."""
+    rows = []
+    for decay in (0.0, 0.1):
+        p = tensors()
+        optimizer = make("Adagrad", p, lr_decay=decay)
+        train(optimizer, p, 1, 1)
+        p[0].grad = None
+        train(optimizer, p[1:], 2, 3)
+        for x in p:
+            x.grad = torch.ones_like(x)
+        optimizer.step()
+        rows.append(len(optimizer._plan.launches[0].row_groups))
+    assert rows == [1, 2]
+
+
 def test_what_is_turned_in_its_own_memory_is_seen_soon() -> None:
     p = tensors(torch.float32, *((4, 4) for _ in range(2 * SAMPLE)))
     optimizer = make("SGD", p)
@@ -575,6 +593,42 @@ def test_a_gradient_of_another_dtype_is_refused_whole() -> None:
         if not after:
             q.grad = torch.ones(4, dtype=torch.bfloat16)
             optimizer.step()
+
+
+def lazily_negated(g: Tensor) -> Tensor:
+    """Contiguous where it has one element, as it comes out of a backward pass."""
+    return torch.complex(torch.zeros_like(g), -g).conj().imag
+
+
+LAYOUTS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "moved": Tensor.clone,
+    "same": lambda g: g,
+    "with a graph": lambda g: g.clone().requires_grad_() * 1,
+    "turned": lambda g: g.t().contiguous().t(),
+    "every second": lambda g: torch.stack([g, g], -1)[..., 0],
+    "negated": lambda g: torch._neg_view(-g),
+    "lazily": lazily_negated,
+}
+
+
+@pytest.mark.parametrize("quick", [True, False], ids=["guards", "no guards"])
+@pytest.mark.parametrize("names", list(itertools.permutations(LAYOUTS, 2)), ids=" then ".join)
+def test_gradients_of_any_layout_follow_each_other(
+    quick: bool, names: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside an optimizer whose gradients are plain."""
+    assert plan_module.Made is not None
+    if not quick:
+        monkeypatch.setattr(plan_module, "Made", None)
+    p, q = (tensors(torch.float32, (2, 5), (1, 1)) for _ in range(2))
+    odd, plain = make("SGD", p, lr=0.1, momentum=0.9), make("SGD", q, lr=0.1, momentum=0.9)
+    for t, name in enumerate([names[0], names[0], *names, *names], start=1):
+        train(plain, q, t, t)
+        for x, y in zip(p, q, strict=True):
+            assert y.grad is not None
+            x.grad = LAYOUTS[name](y.grad)
+        odd.step()
+        assert same(p, q), (t, name)
 
 
 # ---- mixed precision and graphs --------------------------------------------------------------

@@ -98,7 +98,7 @@ def lowered(
     return _Lowering(m.graph, outputs).body(outputs)
 
 
-VANISHING = ("weight_decay", "dampening")
+VANISHING = ("weight_decay", "dampening", "lr_decay")
 """Hyperparameters that are usually 0: what they stand in is not computed then."""
 
 

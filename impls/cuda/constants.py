@@ -64,6 +64,12 @@ class Constants:
     def _calls(self) -> tuple[tuple[Callable[[float, float], float], Register, Register], ...]:
         return tuple((IN_PYTHON[kind], a, b) for kind, a, b in self.ops)
 
+    @functools.cached_property
+    def counts(self) -> bool:
+        """Whether any constant hangs on the step's number."""
+        t = self.names.index("t")
+        return t in self.results or any(t in registers for _, *registers in self.ops)
+
     def values(self, hypers: Mapping[str, float]) -> list[float]:
         """The constants for these hyperparameters (``t`` and ``lr0`` among them), not rounded."""
         x = [float(hypers[name]) for name in self.names]

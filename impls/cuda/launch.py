@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +16,7 @@ from torch import Tensor
 from optconform.impls.cuda.body import lowered
 from optconform.impls.cuda.emit import CHUNK, Kernel
 
+DTYPE = operator.attrgetter("dtype")
 POINTER = Tensor.data_ptr
 CONTIGUOUS = Tensor.is_contiguous
 COMPLEX = Tensor.is_complex
@@ -124,6 +126,7 @@ class Launch:
                 column = [x if x is None else self._flat(i, k, x) for i, x in enumerate(column)]
             entries["array"][:, k] = [0 if x is None else POINTER(x) for x in column]
         entries["number"] = [m.number for m in members]
+        self.fixed = np.bitwise_or.reduce(np.delete(entries["array"], 1, axis=1), axis=1)
         copied = {i for i, k, _ in self.staged if k == 1}
         # members whose gradient is read where it is
         self.loose = [i for i in range(len(members)) if i not in copied]
@@ -182,11 +185,14 @@ class Launch:
         args["seed"], args["n_work"] = seed, len(work)
         self.placed: dict[str, Any] = {}
         self._place("work", work)
-        self.width = len(self.kernel.body.constants)
+        constants = self.kernel.body.constants
+        self.width, self.scaled = len(constants), False
+        # of steps, where the constants or chance hang on them
+        self.numbers = self.seen if constants.counts or self.kernel.stochastic else None
         if self.key.capturable:
             n, names = len(self.members), self.kernel.hypers
             self.table = torch.zeros((n, len(names)), dtype=torch.float64, device=self.key.device)
-            self.told = np.full((len(self.which), len(names)), np.nan)
+            self.filled = np.full((len(self.which), len(names)), np.nan)
             self.counting = torch.empty(n, device=self.key.device)  # 1 for a member that moves
             size = n * self.kernel.row.itemsize
             self.device_rows = torch.zeros(size, dtype=torch.uint8, device=self.key.device)
@@ -211,7 +217,7 @@ class Launch:
             self.entries["row"] = np.arange(len(self.members))
         else:
             moving = np.flatnonzero(self.live)
-            counts = np.zeros(len(moving)) if self.seen is None else self.seen[moving]
+            counts = np.zeros(len(moving)) if self.numbers is None else self.numbers[moving]
             alike = list(zip(self.groups[moving].tolist(), counts.tolist(), strict=True))
             first: dict[tuple[int, float], int] = {}
             for i, pair in zip(moving.tolist(), alike, strict=True):
@@ -226,25 +232,27 @@ class Launch:
                 self.rows = self.args["few"][0, : len(self.row_groups)]
                 self.args["rows"] = 0
             self.placed_rows = None if few else b""
+            self.told: object = None  # what the constants in the rows were computed from
         self._place_entries()
         if self.key.capturable:
             self.counting = torch.empty_like(self.counting)
             self.program.fill(self.counting, self.live.astype(np.float32))
 
     def _place_entries(self) -> None:
-        pointers = self.entries["array"]
-        self.entries["aligned"] = (np.bitwise_or.reduce(pointers, axis=1) & 15) == 0
+        self.entries["aligned"] = ((self.fixed | self.entries["array"][:, 1]) & 15) == 0
         self._place("entries", self.entries)
 
     def reads(self, grads: Sequence[Tensor | None]) -> bool:
         """Whether gradients lie as their parameters do, or as those that are copied."""
-        there = [(i, grads[i]) for i in self.loose]
-        some = [(i, g) for i, g in there if g is not None]
-        if any(g.dtype is not self.dtype for _, g in some):
+        read = [grads[i] for i in self.loose] if self.staged else grads
+        there = [g for g in read if g is not None]
+        if {*map(DTYPE, there)} - {self.dtype}:
             return False
-        if self._in_order([g for _, g in some]):
+        if self._in_order(there):
             return True
-        for i, g in some:
+        for i, g in zip(self.loose, read, strict=True):
+            if g is None:
+                continue
             real = torch.view_as_real(g) if g.is_complex() and not g.is_conj() else g
             if g.is_neg() or g.is_conj():
                 return False
@@ -254,9 +262,10 @@ class Launch:
 
     def point(self, where: Sequence[int]) -> None:
         """Take gradients that moved, -1 for those that are not there."""
-        live = np.array(where) != -1
+        at = np.array(where, np.int64)
+        live = at != -1
         if len(self.loose) == len(where):
-            self.entries["array"][:, 1] = np.where(live, where, 0)
+            self.entries["array"][:, 1] = np.where(live, at, 0)
         else:
             for i in self.loose:
                 self.entries["array"][i, 1] = max(0, where[i])
@@ -271,12 +280,14 @@ class Launch:
         return self.seen is None or self.seen.tobytes() == self.left
 
     def _count(self) -> list[float]:
-        """Count this step where torch keeps its counters; its number in each row."""
-        if self.seen is None:  # no constant hangs on it
+        """Count this step where torch keeps its counters; its number in each row, 0 where nothing
+        hangs on it."""
+        if self.seen is not None:
+            self.seen += 1 if self.all_live else self.live
+            self.left = self.seen.tobytes()
+        if self.numbers is None:
             return [0.0] * len(self.row_members)
-        self.seen += 1 if self.all_live else self.live
-        self.left = self.seen.tobytes()
-        numbers: list[float] = self.seen.take(self.row_members).tolist()
+        numbers: list[float] = self.numbers.take(self.row_members).tolist()
         return numbers
 
     def run(
@@ -291,20 +302,18 @@ class Launch:
             self._gather()
         if self.key.capturable:
             self._rows_on_device(hypers, rates, found_inf)
-        else:
-            constants, k = self.kernel.body.constants, self.rows["k"]
-            for r, (group, t) in enumerate(zip(self.row_groups, self._count(), strict=True)):
-                k[r, : self.width] = constants.values({**hypers[group], "t": t})
-                self.rows["t"][r] = t
-            if self.placed_rows is not None and self.rows.tobytes() != self.placed_rows:
-                self._place("rows", self.rows)
-                self.placed_rows = self.rows.tobytes()
-        scale, inf = (
-            None if x is None else x.to(self.key.device, torch.float32)
-            for x in (grad_scale, found_inf)
-        )
-        self.args["grad_scale"] = 0 if scale is None else scale.data_ptr()
-        self.args["found_inf"] = 0 if inf is None else inf.data_ptr()
+        elif (now := (hypers, self._count())) != self.told:
+            self._rows_here(*now)
+            self.told = now
+        scaled = grad_scale is not None or found_inf is not None
+        if scaled or self.scaled:
+            scale, inf = (
+                None if x is None else x.to(self.key.device, torch.float32)
+                for x in (grad_scale, found_inf)
+            )
+            self.args["grad_scale"] = 0 if scale is None else scale.data_ptr()
+            self.args["found_inf"] = 0 if inf is None else inf.data_ptr()
+            self.scaled = scaled
         self.start(self.placed.values())
         if self.staged:
             self._scatter()
@@ -324,6 +333,16 @@ class Launch:
             if name in self.kernel.body.writes and x is not None and self.live[i]:
                 _real(x).copy_(copy)
 
+    def _rows_here(self, hypers: Sequence[Mapping[str, float]], numbers: Sequence[float]) -> None:
+        """The constants of each row."""
+        constants, k = self.kernel.body.constants, self.rows["k"]
+        for r, (group, t) in enumerate(zip(self.row_groups, numbers, strict=True)):
+            k[r, : self.width] = constants.values({**hypers[group], "t": t})
+            self.rows["t"][r] = t
+        if self.placed_rows is not None and self.rows.tobytes() != self.placed_rows:
+            self._place("rows", self.rows)
+            self.placed_rows = self.rows.tobytes()
+
     @torch.no_grad()
     def _rows_on_device(
         self,
@@ -336,10 +355,10 @@ class Launch:
         now = np.array(
             [[0.0 if n in ("t", "lr0") else hypers[g][n] for n in names] for g in self.which]
         )
-        if not np.array_equal(now, self.told):
+        if not np.array_equal(now, self.filled):
             self.table = torch.empty_like(self.table)
             self.program.fill(self.table, now[np.searchsorted(self.which, self.groups)])
-            self.told = now
+            self.filled = now
         assert self.steps is not None  # every class that is capturable counts
         if found_inf is None:
             self.steps += self.counting

@@ -204,8 +204,8 @@ class Generated(Optimizer):
     def _shape(self, group: Mapping[str, Any], hypers: Mapping[str, float]) -> Shape:
         """What of a group decides which program runs."""
         spec = self._spec_of(group).name
-        rest = tuple((n, x) for n, x in hypers.items() if n != "lr")  # which changes every step
-        truths, zero = _settled(spec, rest)
+        rest = {**hypers, "lr": 1.0}  # which changes every step
+        truths, zero = _settled(spec, tuple(rest.values()))
         return spec, truths, zero, bool(group.get("capturable", False))
 
     def _refuse(self, params: Iterable[Tensor]) -> None:
@@ -345,10 +345,8 @@ def _hypers(spec: Spec, group: Mapping[str, Any]) -> dict[str, float]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _settled(
-    spec: str, hypers: tuple[tuple[str, float], ...]
-) -> tuple[frozenset[str], frozenset[str]]:
+def _settled(spec: str, hypers: tuple[float, ...]) -> tuple[frozenset[str], frozenset[str]]:
     """The conditions that hold beyond the first step, and what is 0."""
-    values = {**dict(hypers), "t": 2.0}
+    values = {**dict(zip(load(spec).hypers, hypers, strict=True)), "t": 2.0}
     truths = frozenset(c for c in body.conditions(spec) if expr.holds(c, values))
     return truths, body.zeros(values)

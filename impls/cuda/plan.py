@@ -10,13 +10,15 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from optconform.impls.cuda.launch import CONTIGUOUS, POINTER, Launch
+from optconform.impls.cuda.launch import POINTER, Launch
+
+Made: Any = getattr(torch._C._dynamo.guards, "TensorGuards", None)
 
 GRAD = operator.attrgetter("grad")
 STRIDE = Tensor.stride
@@ -59,9 +61,7 @@ class Plan:
         self.samples = itertools.cycle(
             [(h, list(map(POINTER, h)), p, list(map(STRIDE, p))) for h, p in samples]
         )
-        # torch 2.10 and later let a parameter take gradients of another dtype, if it says so
-        self.any_dtype = any(getattr(p, "grad_dtype", p.dtype) is not p.dtype for p in self.params)
-        self.plain = all(launch.plain and not launch.staged for launch in launches)
+        self.guards: Guards | None = None
 
     def holds(
         self,
@@ -88,15 +88,11 @@ class Plan:
             if any(g is not None and g.layout is not torch.strided for g in grads):
                 return False
             now, moving = self._there(grads)
-        moved = now != self.grads
-        there = grads if moving is self.params else [g for g in grads if g is not None]
-        if moved or self.any_dtype or not (self.plain and all(map(CONTIGUOUS, there))):
-            left = iter(grads)
-            if not all(
-                x.reads(list(itertools.islice(left, len(x.members)))) for x in self.launches
-            ):
+        if self.guards is None or not self.guards.check(*grads):
+            if not all(launch.reads(grads[part]) for launch, part in self.parts):
                 return False
-        if moved:
+            self.guards = _guards(grads)
+        if now != self.grads:
             for launch, part in self.parts:
                 launch.point(now[part])
             self.grads, self.moving = now, moving
@@ -106,6 +102,23 @@ class Plan:
         """Where each gradient lies, -1 for none, and the parameters of those that are there."""
         moving = [p for p, g in zip(self.params, grads, strict=True) if g is not None]
         return [-1 if g is None else POINTER(g) for g in grads], moving
+
+
+class Guards(Protocol):
+    """What torch.compile asks of a list of tensors before each call, in one call to C++."""
+
+    def check(self, *tensors: Tensor | None) -> bool:
+        """Whether each has the type, dispatch keys, dtype, device, sizes and strides that the
+        tensor in its place had.  A no may be due to something that no kernel minds."""
+
+
+def _guards(grads: Sequence[Tensor | None]) -> Guards | None:
+    """Guards for gradients that are read where they lie; None where one is missing, or in a torch
+    without them."""
+    if Made is None or any(g is None for g in grads):
+        return None
+    made: Guards = Made(*grads, dynamic_dims_sizes=None, dynamic_dims_strides=None)
+    return made
 
 
 class _Apart(TorchFunctionMode):
