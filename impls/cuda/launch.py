@@ -211,7 +211,7 @@ class Launch:
 
         Where the counters are on the device every member has a row of its own.
         """
-        self.all_live = bool(self.live.all())
+        self.moves = self.live.astype(np.float32)
         self.entries["n"], self.entries["row"] = np.where(self.live, self.sizes, 0), 0
         if self.key.capturable:
             self.entries["row"] = np.arange(len(self.members))
@@ -236,7 +236,7 @@ class Launch:
         self._place_entries()
         if self.key.capturable:
             self.counting = torch.empty_like(self.counting)
-            self.program.fill(self.counting, self.live.astype(np.float32))
+            self.program.fill(self.counting, self.moves)
 
     def _place_entries(self) -> None:
         self.entries["aligned"] = ((self.fixed | self.entries["array"][:, 1]) & 15) == 0
@@ -283,7 +283,7 @@ class Launch:
         """Count this step where torch keeps its counters; its number in each row, 0 where nothing
         hangs on it."""
         if self.seen is not None:
-            self.seen += 1 if self.all_live else self.live
+            np.add(self.seen, self.moves, out=self.seen)
             self.left = self.seen.tobytes()
         if self.numbers is None:
             return [0.0] * len(self.row_members)
