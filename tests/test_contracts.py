@@ -79,7 +79,11 @@ pytestmark = pytest.mark.usefixtures("like_a_worker")
 
 def held(name: str, dtype: str = "float32") -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Statuses and findings of every contract, in process."""
-    (implementation,) = resolve(f"{SUBJECTS}:{name}", SPECS.get(name, "adam"))
+    return judged(f"{SUBJECTS}:{name}", SPECS.get(name, "adam"), dtype)
+
+
+def judged(target: str, by: str, dtype: str) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    (implementation,) = resolve(target, by)
     spec = load(implementation.spec)
     bench = Bench(
         implementation, spec, {}, Profile(), dtype, implementation.fixed(spec), lambda message: None
@@ -105,6 +109,20 @@ def test_exactly_the_broken_contract_is_found(name: str) -> None:
     assert finding["kind"] in ("contract", "refusal", "signature", "crash")
     assert "\n" not in finding["summary"]
     assert json.dumps(finding["scenario"])
+
+
+def test_an_optimizer_need_not_have_an_lr() -> None:
+    """Its checkpoints are asked with the rate that it has; a scheduler cannot drive it."""
+    spec = str(ROOT / "tests" / "data" / "rated.toml")
+    rated = ROOT / "tests" / "subjects" / "rated.py"
+    statuses, findings = judged(f"{rated}:Rated", spec, "float32")
+    assert findings == []
+    assert statuses["checkpoint"] == statuses["load-options"] == "held"
+    assert statuses["scheduler"].startswith("not applicable")
+    statuses, findings = judged(f"{rated}:KeepsItsRate", spec, "float32")
+    broken = {n for n, s in statuses.items() if s == "broken"}
+    assert "checkpoint" in broken
+    assert any("the checkpoint has rate = 0.0" in f["summary"] for f in findings)
 
 
 def test_every_contract_has_a_subject_that_breaks_it() -> None:

@@ -41,6 +41,15 @@ def train(optimizer: Any, params: list[Any], first: int, last: int) -> None:
         optimizer.step()
 
 
+def rate(optimizer: Any) -> str:
+    """The option of its groups that the checks change: lr, or the first number above 0."""
+    group = optimizer.param_groups[0]
+    numbers = [k for k, x in group.items() if isinstance(x, float) and x > 0]
+    if "lr" in group or numbers:
+        return "lr" if "lr" in group else str(numbers[0])
+    raise NotOffered("its groups hold no number that could be changed")
+
+
 def values(params: list[Any]) -> list[Any]:
     return [p.detach().clone() for p in params]
 
@@ -53,7 +62,7 @@ def same(xs: list[Any], ys: list[Any]) -> bool:
     )
 
 
-HELPERS = (NotOffered, parameters, gradient, train, values, same)
+HELPERS = (NotOffered, parameters, gradient, train, rate, values, same)
 
 
 @dataclass(frozen=True, slots=True)

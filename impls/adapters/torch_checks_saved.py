@@ -17,6 +17,7 @@ from optconform.impls.adapters.torch_checks import (
     Check,
     NotOffered,
     parameters,
+    rate,
     same,
     train,
     values,
@@ -59,20 +60,21 @@ def checkpoint_resumes(make: Any) -> None:
     whole = parameters(make)
     optimizer = make(whole)
     train(optimizer, whole, 1, 2)
-    optimizer.param_groups[0]["lr"] *= 0.5
+    lr = rate(optimizer)
+    optimizer.param_groups[0][lr] *= 0.5
     train(optimizer, whole, 3, 6)
     params = parameters(make)
     first = make(params)
     train(first, params, 1, 2)
-    first.param_groups[0]["lr"] *= 0.5
+    first.param_groups[0][lr] *= 0.5
     saved = through_a_file(first)
-    lr = first.param_groups[0]["lr"]
+    was = first.param_groups[0][lr]
     params = [p.requires_grad_(make.requires_grad) for p in values(params)]  # as after a restart
     second = make(params)
-    second.param_groups[0]["lr"] = 8 * lr
+    second.param_groups[0][lr] = 8 * was
     second.load_state_dict(saved)
-    loaded = second.param_groups[0]["lr"]
-    assert loaded == lr, f"the checkpoint has lr = {lr!r}, after loading the group has {loaded!r}"
+    now = second.param_groups[0][lr]
+    assert now == was, f"the checkpoint has {lr} = {was!r}, after loading the group has {now!r}"
     if rounded(second, saved):
         raise NotOffered("torch.optim.Optimizer rounds its state to the parameter's dtype")
     train(second, params, 3, 6)
@@ -89,16 +91,17 @@ def checkpoint_after_add_group(make: Any) -> None:
     for broken_off in (False, True):
         a, b = parameters(make, (3,), (2, 2))
         optimizer = make([a])
-        lr = optimizer.param_groups[0]["lr"]
+        lr = rate(optimizer)
+        was = optimizer.param_groups[0][lr]
         train(optimizer, [a], 1, 2)
-        optimizer.add_param_group({"params": [b], "lr": lr / 4})
+        optimizer.add_param_group({"params": [b], lr: was / 4})
         train(optimizer, [a, b], 3, 4)
         if broken_off:
             saved = through_a_file(optimizer)
             optimizer = make([{"params": [a]}, {"params": [b]}])
             optimizer.load_state_dict(saved)
-            found = [g["lr"] for g in optimizer.param_groups]
-            assert found == [lr, lr / 4], f"the groups have lr {found} after loading {[lr, lr / 4]}"
+            now, due = [g[lr] for g in optimizer.param_groups], [was, was / 4]
+            assert now == due, f"the groups have {lr} {now} after loading {due}"
             if rounded(optimizer, saved):
                 raise NotOffered("torch.optim.Optimizer rounds its state to the parameter's dtype")
         train(optimizer, [a, b], 5, 7)
@@ -229,14 +232,15 @@ def options_are_loaded_as_copies(make: Any) -> None:
     one, other = parameters(make), parameters(make)
     first, second = make(one), make(other)
     train(first, one, 1, 2)
-    lr = first.param_groups[0]["lr"]
+    lr = rate(first)
+    was = first.param_groups[0][lr]
     saved = saved_by(first)
     second.load_state_dict(saved)
-    second.param_groups[0]["lr"] = 4 * lr
-    now = first.param_groups[0]["lr"]
-    assert now == lr, f"setting lr of the optimizer that loaded changed the other's to {now!r}"
-    now = saved["param_groups"][0]["lr"]
-    assert now == lr, f"setting lr of the optimizer that loaded changed the checkpoint's to {now!r}"
+    second.param_groups[0][lr] = 4 * was
+    now = first.param_groups[0][lr]
+    assert now == was, f"setting {lr} of who loaded changed the other's to {now!r}"
+    now = saved["param_groups"][0][lr]
+    assert now == was, f"setting {lr} of who loaded changed the checkpoint's to {now!r}"
     members = [id(p) for p in second.param_groups[0]["params"]]
     assert members == [id(p) for p in other], "loading exchanged the parameters of the optimizer"
 

@@ -162,6 +162,8 @@ def schedulers_drive_it(make: Any) -> None:
     }
     if not isinstance(make(parameters(make)), torch.optim.Optimizer):
         raise NotOffered("it is no torch.optim.Optimizer")
+    if "lr" not in make(parameters(make)).param_groups[0]:
+        raise NotOffered("torch's schedulers set lr, which its groups do not have")
     for name, schedule in schedulers.items():
         params = parameters(make)
         optimizer = make(params)

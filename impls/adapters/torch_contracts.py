@@ -232,6 +232,7 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
                     why_not=_why_not(check.claim, said),
                 )
             )
+    rate = {"lr": 0.125} if "lr" in spec.hypers else {}
     for guise, sentence in GUISES.items():
         claim = guise if guise in CLAIMED_GUISES else ""
         off: dict[str, Any] = {}
@@ -239,9 +240,11 @@ def contracts(impl: TorchLike, spec: Spec, hyper: Hypers, dtype: str) -> list[Sc
             # decay and sparse gradients do not go together, as documented
             off = {n: 0.0 for n in ("weight_decay",) if n in spec.hypers}
         if guise == "sparse-twice":
-            off |= {n: 0.5 for n in BELOW_ONE if n in spec.hypers} | {"lr": 0.125}
+            off |= {n: 0.5 for n in BELOW_ONE if n in spec.hypers} | rate
         if guise == "lr-tensor":  # no rounding of the tensor itself
-            off = {"lr": 0.125}
+            if not rate:
+                continue
+            off = rate
         made.append(
             Variation(
                 guise,
