@@ -174,6 +174,7 @@ def check(
                     library=found["library"],
                     version=found["version"],
                     world=found["world"],
+                    own=found.get("own", ""),
                 )
                 for dtype in wanted
             ]

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from .errors import RequestError
 from .implementation import LIBRARIES, installed, targets
+from .naming import told_apart
 from .options import output_file
 from .printing import say
 from .record import environment, write
@@ -53,7 +54,7 @@ def implementations_of(
             say(f"left out: {target}: {answer}", err=True)
     if not found:
         raise RequestError("no library that is installed can be judged")
-    return found
+    return told_apart(found)
 
 
 @click.command("list")

@@ -82,9 +82,10 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
     if request["do"] == "defaults":
         rows = [defaults_of(i, load(i.spec)) for i in found]
         return {"event": "defaults", "rows": plain(distinct([r for r in rows if r is not None]))}
-    implementation = next((i for i in found if i.name == request["implementation"]), None)
+    own = request.get("own") or request["implementation"]
+    implementation = next((i for i in found if i.name == own), None)
     if implementation is None:
-        raise RequestError(f"{request['target']} has no {request['implementation']} any more")
+        raise RequestError(f"{request['target']} has no {own} any more")
     spec = load(request["spec"])
     if request["do"] == "repro":
         fixed = {**implementation.fixed(spec), **request["settings"]["hyper"]}
@@ -108,7 +109,8 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
         Settings(**request["settings"]),
         lambda m: emit(plain(m)),
     )
-    return {"event": "result", "result": plain(examination.result())}
+    result = {**examination.result(), "implementation": request["implementation"]}
+    return {"event": "result", "result": plain(result)}
 
 
 def _one_thread() -> None:

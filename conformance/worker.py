@@ -37,7 +37,10 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A cell to judge: an implementation of a target, by a spec, in a dtype."""
+    """A cell to judge: an implementation of a target, by a spec, in a dtype.
+
+    ``own`` is what its target calls the implementation, where a report calls it otherwise.
+    """
 
     target: str
     spec_option: str | None
@@ -51,6 +54,7 @@ class Job:
     library: str = ""
     version: str = ""
     world: str = ""
+    own: str = ""
 
     @property
     def place(self) -> Place:
@@ -302,6 +306,7 @@ def _lost(job: Job, how: str, seen: _Seen, begin: float, *, subject: bool = True
     broken = [m["finding"] for m in seen.contracts if m["finding"]]
     return {
         **result,
+        "implementation": job.implementation,
         "verdict": "diverges" if result["verdict"] == "diverges" else "error",
         "message": f"{who} {how}",
         "checks": {**result["checks"], "contracts": statuses},

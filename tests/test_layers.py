@@ -32,6 +32,7 @@ LAYERS = (
         "printing",
         "surroundings",
         "counts",
+        "naming",
     ),
     ("formats", "expr", "recording.tape", "recording.host"),
     ("spec",),

@@ -345,6 +345,40 @@ def test_no_name_becomes_markup(folder: Path, tmp_path: Path) -> None:
     assert evil in summary(other)
 
 
+@pytest.fixture
+def twins(tmp_path: Path) -> list[str]:
+    """Targets of one name, in files of one name, whose modules have one name; the second class
+    takes steps twice as long."""
+    plain = SMALL.replace("class SGD(", "class Plain(")
+    for folder, rate in (("one", 'group["lr"]'), ("two", '2 * group["lr"]')):
+        (tmp_path / folder).mkdir()
+        text = plain.replace('group["lr"] * p.grad', f"{rate} * p.grad")
+        assert rate in text
+        (tmp_path / folder / "base.py").write_text(text)
+        (tmp_path / folder / "opt.py").write_text(
+            "from base import Plain\n\n\nclass SGD(Plain):\n    pass\n"
+        )
+    return ["one/opt.py:SGD", "two/opt.py:SGD"]
+
+
+def test_files_of_one_name_are_recorded_apart(twins: list[str], tmp_path: Path) -> None:
+    done = cli("record", *twins, twins[0], "-o", "made", "--spec", "sgd", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "recorded 2 implementations" in done.stdout
+    made = tape.read(tmp_path / "made")
+    assert list(dict.fromkeys(t.about["implementation"] for t in made.tracks)) == twins
+
+
+def test_files_of_one_name_are_judged_apart(twins: list[str], tmp_path: Path) -> None:
+    asked = ["--spec", "sgd", "--dtype", "float32", "--examples", "3", "--json", "record.json"]
+    done = cli("check", *twins, *asked, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    record = json.loads((tmp_path / "record.json").read_text())
+    told = {r["implementation"]: r["verdict"] for r in record["results"]}
+    assert told == {"one/opt.py:SGD": "conforms", "two/opt.py:SGD": "diverges"}
+    assert all(name in done.stdout for name in twins)
+
+
 def test_a_strange_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     done = cli("record", "reference:SGD", "-o", tmp_path, cwd=tmp_path)

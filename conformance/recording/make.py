@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RequestError
+from ..naming import told_apart
 from ..scenario import Scenario, to_json
 from ..spec_file import load
 from .corpus import VERSION, corpus
@@ -37,15 +38,20 @@ class Side:
 
 def ask_who(side: Side, targets: Sequence[str], spec: str | None) -> None:
     """Fill in who is there.  Raises RequestError where that cannot be told."""
-    for target in targets:
+    answers = []
+    for target in dict.fromkeys(targets):
         request = {"do": "list", "target": target, "spec": spec}
+        # files of two folders may import modules of one name
+        alone = target if ".py:" in target else ""
         try:
-            answer = side.team.ask("", request, START)
+            answer = side.team.ask(alone, request, START)
         except Ended as e:
             raise RequestError(f"{target}: the recording worker {e}") from None
         side.environment = answer["environment"]
-        for found in answer["implementations"]:
-            side.listed.append({**found, "target": target, "option": spec})
+        some = [{**i, "world": alone or i["world"]} for i in answer["implementations"]]
+        answers.append((target, some))
+    for target, some in told_apart(answers):
+        side.listed += [{**found, "target": target, "option": spec} for found in some]
 
 
 def spec_path(name: str) -> str:
