@@ -568,6 +568,31 @@ def test_a_step_leaves_no_graph(capturable: bool) -> None:
     assert len(inner) > capturable and not any(x.requires_grad for x in inner)
 
 
+def test_a_compiled_function_may_take_steps() -> None:
+    """A compiler that traced the step would exchange the arrays that the kernels read."""
+    p, q = (tensors(torch.float32, (3,), (4,)) for _ in range(2))
+    compiled, plain = make("AdamW", p, lr=0.1), make("AdamW", q, lr=0.1)
+
+    def train_one(optimizer: Any, params: list[Tensor], x: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = sum((w * x).square().sum() for w in params)
+        assert isinstance(loss, Tensor)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step = torch.compile(train_one, backend="eager")
+    for t in range(1, 5):
+        x = torch.tensor(float(t))
+        assert torch.equal(step(compiled, p, x), train_one(plain, q, x))
+        assert same(p, q)
+    closure = torch.compile(compiled.step, backend="eager")
+    with torch.no_grad():
+        assert closure(lambda: torch.tensor(3.0)) == 3.0
+    plain.step()
+    assert same(p, q)
+
+
 def test_a_sparse_gradient_is_refused_whole() -> None:
     p, q = tensors(torch.float32, (4,), (4,))
     optimizer = make("SGD", [p, q])

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 
 from optconform import expr
@@ -163,11 +164,18 @@ class Generated(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if torch.compiler.is_compiling():
+            _not_compiled(self)
+        else:
+            self._step()
+        return loss
+
+    def _step(self) -> None:
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         groups = self.param_groups
         if found_inf is not None and not all(g.get("capturable", False) for g in groups):
             if found_inf.item():
-                return loss
+                return
             found_inf = None
         hypers = [_hypers(self._spec_of(g), g) for g in groups]
         shapes = [self._shape(g, h) for g, h in zip(groups, hypers, strict=True)]
@@ -184,7 +192,6 @@ class Generated(Optimizer):
             launch.run(hypers, rates, grad_scale, found_inf)
         if capturing:
             self._captured += (plan, *(launch.tables() for launch in plan.launches))
-        return loss
 
     def _refuse_to_repeat(self, shapes: Sequence[Shape]) -> None:
         """Raise RuntimeError for a step that a CUDA graph cannot repeat."""
@@ -321,6 +328,13 @@ class Generated(Optimizer):
             elif x.dtype != dtype:
                 state[name] = x.to(dtype)
         return state, first
+
+
+@_disable_dynamo  # as torch.optim does: torch.compiler.disable imports the compiler at once
+def _not_compiled(optimizer: Generated) -> None:
+    """A step within a function that torch.compile compiles, which would trace the arrays of numpy
+    that kernels read as tensors of its own."""
+    optimizer._step()
 
 
 def built(kernel: Kernel, *, device: torch.device) -> Program:
