@@ -8,6 +8,7 @@ import itertools
 import math
 import mmap
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from optconform import expr
 from optconform.draws import drawn
 from optconform.impls import cuda
 from optconform.impls.adapters.torch_optim import TorchLike
-from optconform.impls.cuda import evaluate, host
+from optconform.impls.cuda import evaluate, host, launch
 from optconform.impls.cuda import plan as plan_module
 from optconform.impls.cuda.body import lowered
 from optconform.impls.cuda.emit import CHUNK, Kernel
@@ -569,7 +570,8 @@ def test_a_step_leaves_no_graph(capturable: bool) -> None:
 
 
 def test_a_compiled_function_may_take_steps() -> None:
-    """A compiler that traced the step would exchange the arrays that the kernels read."""
+    """A compiler that traced the step would exchange the arrays that the kernels read: it looks at
+    nothing that makes or keeps them."""
     p, q = (tensors(torch.float32, (3,), (4,)) for _ in range(2))
     compiled, plain = make("AdamW", p, lr=0.1), make("AdamW", q, lr=0.1)
 
@@ -586,6 +588,10 @@ def test_a_compiled_function_may_take_steps() -> None:
         x = torch.tensor(float(t))
         assert torch.equal(step(compiled, p, x), train_one(plain, q, x))
         assert same(p, q)
+    seen = torch._dynamo.explain(lambda: compiled.step())()
+    plain.step()
+    files = {Path(f.filename) for r in seen.break_reasons for f in r.user_stack}
+    assert Path(launch.__file__) not in files
     closure = torch.compile(compiled.step, backend="eager")
     with torch.no_grad():
         assert closure(lambda: torch.tensor(3.0)) == 3.0
