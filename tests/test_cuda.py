@@ -468,7 +468,7 @@ def test_who_counts_without_need_shares_one_row() -> None:
         for x in p:
             x.grad = torch.ones_like(x)
         optimizer.step()
-        rows.append(len(optimizer._plan.launches[0].row_groups))
+        rows.append(len(optimizer._plan.launches[0].rows.group_of))
     assert rows == [1, 2]
 
 
@@ -565,7 +565,7 @@ def test_a_step_leaves_no_graph(capturable: bool) -> None:
     assert not any(x.requires_grad for s in optimizer.state.values() for x in s.values())
     assert not any(t == 1.0 for x in p for t in x.flatten())
     (launch,) = optimizer._plan.launches
-    inner = [copy for *_, copy in launch.staged] + ([launch.table] if capturable else [])
+    inner = [copy for *_, copy in launch.staged] + ([launch.rows.table] if capturable else [])
     assert len(inner) > capturable and not any(x.requires_grad for x in inner)
 
 

@@ -180,7 +180,7 @@ def test_the_device_runtime_gives_the_bits_of_the_host(
 
 def table(optimizer: Any, name: str = "entries") -> Tensor:
     """What the first launch reads."""
-    return optimizer._plan.launches[0].placed[name]
+    return optimizer._plan.launches[0].arguments.placed[name]
 
 
 def test_a_graph_is_not_captured_over_a_changed_plan(

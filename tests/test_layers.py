@@ -54,6 +54,8 @@ LAYERS = (
     ("impls.cuda.body",),
     ("impls.cuda.emit", "impls.cuda.nvrtc"),
     ("impls.cuda.evaluate", "impls.cuda.host", "impls.cuda.device"),
+    ("impls.cuda.program",),
+    ("impls.cuda.rows",),
     ("impls.cuda.launch",),
     ("impls.cuda.plan",),
     ("impls.cuda.optimizer",),

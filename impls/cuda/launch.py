@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from optconform.impls.cuda.body import lowered
 from optconform.impls.cuda.emit import CHUNK, Kernel
+from optconform.impls.cuda.program import Arguments, Program
+from optconform.impls.cuda.rows import Hypers, RowsHere, RowsThere
 
 DTYPE = operator.attrgetter("dtype")
 POINTER = Tensor.data_ptr
@@ -30,23 +32,6 @@ NAMES = {
     torch.complex64: "float32",
     torch.complex128: "float64",
 }
-
-
-class Program(Protocol):
-    """A kernel that was built for a kind of memory."""
-
-    def place(self, array: NDArray[Any]) -> tuple[int, Any]:
-        """Where the kernel can read ``array``, itself or a copy, and what keeps that alive."""
-
-    def fill(self, tensor: Tensor, array: NDArray[Any]) -> None:
-        """Give a tensor that a launch reads the values of an array."""
-
-    def launch(self, args: NDArray[np.void]) -> Callable[[Collection[Any]], None]:
-        """What runs the work list, with the rest of ``args`` as it is then; it is told of what
-        :meth:`place` made for it."""
-
-    def rows(self, hypers: Tensor, out: Tensor) -> None:
-        """The constants of every row, computed where the tensors are."""
 
 
 class Member(NamedTuple):
@@ -130,19 +115,22 @@ class Launch:
         copied = {i for i, k, _ in self.staged if k == 1}
         # members whose gradient is read where it is
         self.loose = [i for i in range(len(members)) if i not in copied]
-        self.groups = np.array([m.group for m in members])  # ascending
-        self.which = np.unique(self.groups).tolist()
-        self.steps = self._shared_steps()
-        self.seen = self.steps.numpy() if self.steps is not None and not self._on_device else None
-        self.left = b"" if self.seen is None else self.seen.tobytes()
-        self._prepare(seed)
+        self.arguments = Arguments(self.kernel, self.program)
+        work = work_list(self.sizes)
+        self.arguments.values["seed"], self.arguments.values["n_work"] = seed, len(work)
+        self.arguments.place("work", work)
+        self.rows = self._rows()
+        self.scaled = False
         self.live = np.array([m.param.grad is not None for m in members])
         self._arrange()
-        self.start = self.program.launch(self.args)
+        self.start = self.program.launch(self.arguments.values)
 
-    @property
-    def _on_device(self) -> bool:
-        return self.key.device.type != "cpu" and self.key.capturable
+    def _rows(self) -> RowsHere | RowsThere:
+        groups = np.array([m.group for m in self.members])
+        steps = self._shared_steps()
+        if self.key.capturable and steps is not None:  # every class that is capturable counts
+            return RowsThere(self.kernel, self.arguments, groups, steps)
+        return RowsHere(self.kernel, self.arguments, groups, steps)
 
     @functools.cached_property
     def strides(self) -> list[tuple[int, ...]]:
@@ -178,69 +166,19 @@ class Launch:
             m.state["step"] = x
         return steps
 
-    def _prepare(self, seed: int) -> None:
-        """What does not hang on which members move."""
-        args = self.args = np.zeros(1, self.kernel.args)
-        work = work_list(self.sizes)
-        args["seed"], args["n_work"] = seed, len(work)
-        self.placed: dict[str, Any] = {}
-        self._place("work", work)
-        constants = self.kernel.body.constants
-        self.width, self.scaled = len(constants), False
-        # of steps, where the constants or chance hang on them
-        self.numbers = self.seen if constants.counts or self.kernel.stochastic else None
-        if self.key.capturable:
-            n, names = len(self.members), self.kernel.hypers
-            self.table = torch.zeros((n, len(names)), dtype=torch.float64, device=self.key.device)
-            self.filled = np.full((len(self.which), len(names)), np.nan)
-            self.counting = torch.empty(n, device=self.key.device)  # 1 for a member that moves
-            size = n * self.kernel.row.itemsize
-            self.device_rows = torch.zeros(size, dtype=torch.uint8, device=self.key.device)
-            args["rows"] = self.device_rows.data_ptr()
-
-    def _place(self, name: str, array: NDArray[Any]) -> None:
-        self.args[name], self.placed[name] = self.program.place(array)
-
     def tables(self) -> list[object]:
         """What a launch reads beside tensors of the optimizer.  Those that change are made anew."""
-        on_device = [self.table, self.counting] if self.key.capturable else []
-        return [*self.placed.values(), *on_device]
+        return [*self.arguments.placed.values(), *self.rows.tables()]
 
     def _arrange(self) -> None:
-        """Settle who moves, and what of them shares its constants: a group and a step's number.
-
-        Where the counters are on the device every member has a row of its own.
-        """
-        self.moves = self.live.astype(np.float32)
-        self.entries["n"], self.entries["row"] = np.where(self.live, self.sizes, 0), 0
-        if self.key.capturable:
-            self.entries["row"] = np.arange(len(self.members))
-        else:
-            moving = np.flatnonzero(self.live)
-            counts = np.zeros(len(moving)) if self.numbers is None else self.numbers[moving]
-            alike = list(zip(self.groups[moving].tolist(), counts.tolist(), strict=True))
-            first: dict[tuple[int, float], int] = {}
-            for i, pair in zip(moving.tolist(), alike, strict=True):
-                first.setdefault(pair, i)
-            number = {pair: r for r, pair in enumerate(first)}
-            self.entries["row"][moving] = [number[pair] for pair in alike]
-            self.row_members = np.array(list(first.values()), np.int64)
-            self.row_groups = [group for group, _ in first]
-            few = len(self.row_groups) <= self.kernel.few
-            self.rows = np.zeros(len(self.row_groups), self.kernel.row)
-            if few:
-                self.rows = self.args["few"][0, : len(self.row_groups)]
-                self.args["rows"] = 0
-            self.placed_rows = None if few else b""
-            self.told: object = None  # what the constants in the rows were computed from
+        """Settle who moves, and by which constants."""
+        self.entries["n"] = np.where(self.live, self.sizes, 0)
+        self.entries["row"] = self.rows.arrange(self.live)
         self._place_entries()
-        if self.key.capturable:
-            self.counting = torch.empty_like(self.counting)
-            self.program.fill(self.counting, self.moves)
 
     def _place_entries(self) -> None:
         self.entries["aligned"] = ((self.fixed | self.entries["array"][:, 1]) & 15) == 0
-        self._place("entries", self.entries)
+        self.arguments.place("entries", self.entries)
 
     def reads(self, grads: Sequence[Tensor | None]) -> bool:
         """Whether gradients lie as their parameters do, or as those that are copied."""
@@ -275,24 +213,9 @@ class Launch:
             self.live = live
             self._arrange()
 
-    def counted(self) -> bool:
-        """Whether the step counters stand where this plan left them."""
-        return self.seen is None or self.seen.tobytes() == self.left
-
-    def _count(self) -> list[float]:
-        """Count this step where torch keeps its counters; its number in each row, 0 where nothing
-        hangs on it."""
-        if self.seen is not None:
-            np.add(self.seen, self.moves, out=self.seen)
-            self.left = self.seen.tobytes()
-        if self.numbers is None:
-            return [0.0] * len(self.row_members)
-        numbers: list[float] = self.numbers.take(self.row_members).tolist()
-        return numbers
-
     def run(
         self,
-        hypers: Sequence[Mapping[str, float]],
+        hypers: Hypers,
         rates: Sequence[object],
         grad_scale: Tensor | None,
         found_inf: Tensor | None,
@@ -300,21 +223,17 @@ class Launch:
         """One step.  ``hypers`` of every group, ``rates`` their lr as the user gave it."""
         if self.staged:
             self._gather()
-        if self.key.capturable:
-            self._rows_on_device(hypers, rates, found_inf)
-        elif (now := (hypers, self._count())) != self.told:
-            self._rows_here(*now)
-            self.told = now
+        self.rows.step(hypers, rates, found_inf)
         scaled = grad_scale is not None or found_inf is not None
         if scaled or self.scaled:
             scale, inf = (
                 None if x is None else x.to(self.key.device, torch.float32)
                 for x in (grad_scale, found_inf)
             )
-            self.args["grad_scale"] = 0 if scale is None else scale.data_ptr()
-            self.args["found_inf"] = 0 if inf is None else inf.data_ptr()
+            self.arguments.values["grad_scale"] = 0 if scale is None else scale.data_ptr()
+            self.arguments.values["found_inf"] = 0 if inf is None else inf.data_ptr()
             self.scaled = scaled
-        self.start(self.placed.values())
+        self.start(self.arguments.placed.values())
         if self.staged:
             self._scatter()
 
@@ -332,46 +251,6 @@ class Launch:
             x = self.members[i].array(name)
             if name in self.kernel.body.writes and x is not None and self.live[i]:
                 _real(x).copy_(copy)
-
-    def _rows_here(self, hypers: Sequence[Mapping[str, float]], numbers: Sequence[float]) -> None:
-        """The constants of each row."""
-        constants, k = self.kernel.body.constants, self.rows["k"]
-        for r, (group, t) in enumerate(zip(self.row_groups, numbers, strict=True)):
-            k[r, : self.width] = constants.values({**hypers[group], "t": t})
-            self.rows["t"][r] = t
-        if self.placed_rows is not None and self.rows.tobytes() != self.placed_rows:
-            self._place("rows", self.rows)
-            self.placed_rows = self.rows.tobytes()
-
-    @torch.no_grad()
-    def _rows_on_device(
-        self,
-        hypers: Sequence[Mapping[str, float]],
-        rates: Sequence[object],
-        found_inf: Tensor | None,
-    ) -> None:
-        """The constants from the step counters and learning rates where they are."""
-        names = self.kernel.hypers
-        now = np.array(
-            [[0.0 if n in ("t", "lr0") else hypers[g][n] for n in names] for g in self.which]
-        )
-        if not np.array_equal(now, self.filled):
-            self.table = torch.empty_like(self.table)
-            self.program.fill(self.table, now[np.searchsorted(self.which, self.groups)])
-            self.filled = now
-        assert self.steps is not None  # every class that is capturable counts
-        if found_inf is None:
-            self.steps += self.counting
-        else:  # which is a sum over devices
-            self.steps += self.counting * (found_inf.to(self.steps.device) == 0)
-        self.left = b"" if self.seen is None else self.seen.tobytes()
-        self.table[:, names.index("t")].copy_(self.steps)
-        for group in self.which:
-            rate = rates[group]
-            if isinstance(rate, Tensor) and "lr" in names:
-                first, last = np.searchsorted(self.groups, [group, group + 1]).tolist()
-                self.table[first:last, names.index("lr")].copy_(rate.reshape(()))
-        self.program.rows(self.table, self.device_rows)
 
 
 def _whole(parts: Sequence[Tensor]) -> Tensor | None:

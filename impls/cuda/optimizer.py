@@ -19,8 +19,9 @@ from optconform import expr
 from optconform.impls.cuda import body, host
 from optconform.impls.cuda import device as device_program
 from optconform.impls.cuda.emit import Kernel
-from optconform.impls.cuda.launch import NAMES, Key, Launch, Member, Program
+from optconform.impls.cuda.launch import NAMES, Key, Launch, Member
 from optconform.impls.cuda.plan import Plan
+from optconform.impls.cuda.program import Program
 from optconform.spec import Spec
 from optconform.spec_file import load
 

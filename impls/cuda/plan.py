@@ -96,7 +96,7 @@ class Plan:
             for launch, part in self.parts:
                 launch.point(now[part])
             self.grads, self.moving = now, moving
-        return all(launch.counted() for launch in self.launches)
+        return all(launch.rows.counted() for launch in self.launches)
 
     def _there(self, grads: Sequence[Tensor | None]) -> tuple[list[int], list[Tensor]]:
         """Where each gradient lies, -1 for none, and the parameters of those that are there."""
