@@ -11,7 +11,7 @@ import click
 from . import known
 from .errors import RequestError
 from .known import Divergence, for_cell, replays
-from .options import output_file
+from .options import output_files
 from .printing import say
 from .record import SCHEMA, plain, write
 from .scenario import to_json
@@ -61,7 +61,7 @@ def known_command(record: str, issue: str, output: str | None) -> None:
 
     What is already in the file stays; findings that are in it are left out.
     """
-    path = output_file(output)
+    (path,) = output_files(output, reads=[record])
     there = known.read(path) if path is not None and path.exists() else ()
     taken = {d.id for d in there}
     entries = []

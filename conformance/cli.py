@@ -141,7 +141,8 @@ def check(
     TARGET is a library (torch), a class (torch.optim:AdamW, package.module:Class), a file's class
     (path/to/file.py:Class), or installed: every library of `list implementations` that is there.
     """
-    outputs = output_files(json_path, html_path, markdown_path)
+    reads = (*targets, spec_option, known_path)
+    outputs = output_files(json_path, html_path, markdown_path, reads=reads)
     if resume and outputs[0] is None:
         raise RequestError("--resume needs the --json of the run that was interrupted")
     wanted = [format_named(d).name for d in dtypes] or list(FORMATS)

@@ -49,7 +49,7 @@ def compare(
     """
     from .reports import comparison_html, comparison_markdown, tell_comparison
 
-    outputs = output_files(json_path, html_path, markdown_path)
+    outputs = output_files(json_path, html_path, markdown_path, reads=(a, b))
     fixed = parse_hyper(hypers)
     text = dumps(record_of(a, b, fixed, seed))
     made = json.loads(text)

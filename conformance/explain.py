@@ -1,9 +1,11 @@
 """From a failing trace to a sentence: which step, which tensor, which equation."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from . import expr
 from .formats import FORMATS
@@ -11,6 +13,7 @@ from .lockstep import Judged, blocks, failing, initial_state, judge, position, p
 from .oracle import exact
 from .oracle.judge import compare, outcomes
 from .oracle.scalars import Profile
+from .scenario import SetHyper, Step
 from .spec import Spec, equations_of, program, states_of
 from .trace import Trace
 
@@ -168,25 +171,57 @@ def shifted_t(
     return True
 
 
-def borrowed(trace: Trace, spec: Spec, variant: Mapping[str, str], profile: Profile) -> str | None:
-    """The hyperparameter whose value the later groups seem to take from the first, if one is."""
-    groups = trace.scenario.all_groups
+def borrowed(
+    traces: Sequence[Trace], spec: Spec, variant: Mapping[str, str], profile: Profile, output: str
+) -> str | None:
+    """The hyperparameter whose value the later groups seem to take from the first, if one is: what
+    is refuted of ``output`` in any of the traces, and all that is in the first of them, would be
+    decided and right."""
+    groups = traces[0].scenario.all_groups
     for name, value in groups[0].hyper.items():
         if all(g.hyper[name] == value for g in groups[1:]):
             continue
-        rows = {
-            key: [replace(r, scalars={**r.scalars, name: float(value)}) for r in some]
-            for key, some in trace.rows.items()
-        }
-        if name == "lr":
-            rows = {
-                key: [replace(r, scalars={**r.scalars, "lr0": float(value)}) for r in some]
-                for key, some in rows.items()
-            }
-        other = replace(trace, rows=rows)
-        if not failing(judge(other, spec, variant, profile=profile)):
+        for trace in traces:
+            lent = _with_firsts(trace, name)
+            was, now = (judge(t, spec, variant, profile=profile) for t in (trace, lent))
+            left = _places(now, "failed") | _places(now, "undecided")
+            first = trace is traces[0]
+            if any(at in left for at in _places(was, "failed") if first or at[0] == output):
+                break
+            if first and failing(now):
+                break
+        else:
             return name
     return None
+
+
+def _with_firsts(trace: Trace, name: str) -> Trace:
+    """The trace with a hyperparameter of all groups as it was in the first, step by step."""
+    value = start = float(trace.scenario.all_groups[0].hyper[name])
+    first = []  # at each step event
+    for event in trace.scenario.events:
+        if isinstance(event, SetHyper) and event.group == 0:
+            value = float(event.hyper.get(name, value))
+        elif isinstance(event, Step):
+            first.append(value)
+    more = {"lr0": start} if name == "lr" else {}
+    rows = {
+        key: [replace(r, scalars={**r.scalars, name: first[r.step], **more}) for r in some]
+        for key, some in trace.rows.items()
+    }
+    return replace(trace, rows=rows)
+
+
+def _places(
+    judged: Sequence[Judged], what: Literal["failed", "undecided"]
+) -> set[tuple[str, int, int, int, int]]:
+    """Where elements failed, or could not be decided: output, step, group, param, index."""
+    return {
+        (name, *position(part.block, (int(row), int(column))))
+        for part in judged
+        for name, j in part.outputs.items()
+        for row, column in np.argwhere(j.failed if what == "failed" else j.outcome.undecided)
+    }
 
 
 def uses_t(spec: Spec, variant: Mapping[str, str]) -> list[str]:

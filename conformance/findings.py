@@ -113,7 +113,11 @@ class Explainer:
             if other == least and self._covers(answer, least, trace, traces):
                 finding["occurrences"] += occurrences
                 return
-        lent = explain.borrowed(trace, self.spec, self.claimed, self.profile) if d.group else None
+        lent = None
+        if d.group:
+            lent = explain.borrowed(
+                [trace, *traces], self.spec, self.claimed, self.profile, d.output
+            )
         answer = UNEXPLAINED if lent else self._identified(key, least, trace)
         for other, known, finding in self._known:
             if other == least and (known.variant, known.profile) == (

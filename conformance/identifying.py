@@ -10,7 +10,7 @@ import click
 from .errors import RequestError
 from .findings import profile_in_words
 from .identify import UNEXPLAINED
-from .options import claimable, drawing, output_file, parse_hyper, renamed
+from .options import claimable, drawing, output_files, parse_hyper, renamed
 from .oracle.scalars import Profile
 from .printing import say
 from .record import dumps, write
@@ -41,7 +41,7 @@ def identify(
     Paths that are compiled for minutes are left out unless TARGET names them.  Exit status 1 when
     one follows no variant.
     """
-    output = output_file(json_path)
+    (output,) = output_files(json_path, reads=(target, spec_option))
     fixed = parse_hyper(hypers)
     settings = {"examples": examples, "steps": steps, "seed": seed}
     requests = []

@@ -1,15 +1,19 @@
 """What the options of the command line mean: text in, checked values out."""
 
 import ast
+import contextlib
+import errno
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .errors import RequestError
-from .record import part_of
+from .record import is_stream
 from .spec import Spec, Value
 
 
@@ -68,13 +72,32 @@ def claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value
         raise RequestError(f"spec {spec.name} requires {' and '.join(spec.requires)}")
 
 
-def output_files(*paths: str | None) -> list[Path | None]:
-    """Files to be written, each its own; see :func:`output_file`."""
+def output_files(*paths: str | None, reads: Iterable[str | None] = ()) -> list[Path | None]:
+    """Files to be written, each its own and none of those that are read; see :func:`output_file`.
+
+    ``reads`` are the command's other arguments: files, FILE.py:CLASS, folders; what is no file is
+    looked over.
+    """
     found = [output_file(p) for p in paths]
-    named = [p.resolve() for p in found if p is not None]
+    named = [p.resolve() for p in found if p is not None and not is_stream(p)]
+    read = _files(filter(None, reads))
     for path in named:
         if named.count(path) > 1:
             raise RequestError(f"{path.name} would be written twice, one over the other")
+        if path in read:
+            raise RequestError(f"{path.name} is read, and would be written over")
+    return found
+
+
+def _files(arguments: Iterable[str]) -> set[Path]:
+    found: set[Path] = set()
+    for argument in arguments:
+        file, colon, _ = argument.rpartition(":")
+        path = Path(file if colon and file.endswith(".py") else argument)
+        with contextlib.suppress(OSError):  # a name too long for one
+            found |= {
+                p.resolve() for p in (path.iterdir() if path.is_dir() else [path]) if p.exists()
+            }
     return found
 
 
@@ -82,15 +105,22 @@ def output_file(path: str | None) -> Path | None:
     """A file to be written: that it can be is tried before anything is run."""
     if path is None:
         return None
+    if not path:
+        raise RequestError("cannot write a file without a name")
     out = Path(path)
-    if not out.parent.is_dir():
-        raise RequestError(f"cannot write {path}: there is no folder {out.parent}")
     if out.is_dir():
         raise RequestError(f"cannot write {path}: it is a folder")
-    part = part_of(out)
+    whole = out if is_stream(out) else out.resolve()  # where a link leads
+    if not whole.parent.is_dir():
+        folder = out.parent if whole == out.absolute() else whole.parent
+        raise RequestError(f"cannot write {path}: there is no folder {folder}")
     try:
-        part.touch()
-        part.unlink()
+        if whole.exists():
+            if not os.access(whole, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        else:
+            with tempfile.TemporaryFile(dir=whole.parent):
+                pass
     except OSError as e:
         raise RequestError(f"cannot write {path}: {e.strerror}") from None
     return out

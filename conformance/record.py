@@ -3,6 +3,8 @@
 import json
 import math
 import platform
+import secrets
+import stat
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -128,15 +130,32 @@ def plain(x: Any) -> Any:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = part_of(path)
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    """Write a file whole or not at all.
+
+    A link stays one, and a file keeps its mode; what is no file, as a pipe or a device, is written
+    to as it is.
+    """
+    if is_stream(path):
+        with path.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+        return
+    whole = path.resolve()
+    part = whole.with_name(f"{whole.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text)
+        if whole.exists():
+            part.chmod(stat.S_IMODE(whole.stat().st_mode))
+        part.replace(whole)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
-def part_of(path: Path) -> Path:
-    """Where a file is until it is whole."""
-    return path.with_name(path.name + ".part")
+def is_stream(path: Path) -> bool:
+    """Whether what is there is written to and never replaced."""
+    held_open = path.absolute().is_relative_to("/dev") or path.absolute().is_relative_to("/proc")
+    return path.exists() and (held_open or not path.is_file())
 
 
 def dumps(data: Mapping[str, Any]) -> str:

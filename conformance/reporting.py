@@ -39,7 +39,8 @@ def report(
     """Render a record that check --json wrote: optconform report RECORD.json -o report.html."""
     from .reports import render_badge, render_html, render_markdown
 
-    outputs = output_files(html_path, markdown_path, badge_path)
+    reads = (record, baseline_path, *power_paths)
+    outputs = output_files(html_path, markdown_path, badge_path, reads=reads)
     if not any(outputs):
         raise RequestError("nothing to write: give --html, --markdown or --badge")
     made = read_json(record)

@@ -67,7 +67,7 @@ def mutants(
     SPEC is a name or a .toml file; default all.  Exit status 1 when a mutant survives that is not
     equivalent, or when the unchanged equations do not conform.
     """
-    outputs = output_files(json_path, markdown_path)
+    outputs = output_files(json_path, markdown_path, reads=specs)
     drawing = _drawing(dtypes, examples, steps, seed)
     wanted = parse_variant(variants)
     units: list[Unit] = []
@@ -147,7 +147,7 @@ def detectability(
 
     SPEC is a name or a .toml file; default all.
     """
-    outputs = output_files(json_path, markdown_path)
+    outputs = output_files(json_path, markdown_path, reads=specs)
     drawing = _drawing(dtypes, examples, steps, seed)
     units: list[Unit] = [
         (load(name) and name, dtype, drawing)

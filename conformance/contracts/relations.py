@@ -117,10 +117,16 @@ def late_gradient(bench: Bench) -> Breach | None:
     events = (Step(late), Step(late), Step(((0, 2),)), Step(), Step(((0, 1),)), Step())
     return _compared(
         bench,
-        "a first gradient that comes late",
+        _which_is_missing,
         bench.fit(replace(plain, events=events), "none-gradient"),
         lambda s: replace(s, events=tuple(Step() if isinstance(e, Step) else e for e in s.events)),
     )
+
+
+def _which_is_missing(scenario: Scenario) -> str:
+    steps = [e for e in scenario.events if isinstance(e, Step)]
+    late = steps[0].skipped if steps else ()
+    return "a first gradient that comes late" if late else "a gradient that is missing for a step"
 
 
 def maximize(bench: Bench) -> Breach | None:
@@ -148,8 +154,8 @@ def hyper_effect(bench: Bench) -> Breach | None:
             some = [param(1, 9), param(2, 9, grad="normal", init="normal")]
             plain = bench.scenario(some, hyper=context)
             trace = bench.run(plain)
-            if not _told_apart(bench, trace, {name: value}):
-                continue  # by the equations it has none here
+            if bench.misses(trace) or not _told_apart(bench, trace, {name: value}):
+                continue  # it has none here by the equations, or the run follows others
             changed = bench.scenario(some, hyper={**context, name: value})
             if finite(trace) and same(trace, bench.run(changed)):
                 was = plain.groups[0].hyper[name]
@@ -221,9 +227,13 @@ def _smallest(
 
 
 def _compared(
-    bench: Bench, what: str, hard: Scenario, plain: Callable[[Scenario], Scenario]
+    bench: Bench,
+    what: str | Callable[[Scenario], str],
+    hard: Scenario,
+    plain: Callable[[Scenario], Scenario],
 ) -> Breach | None:
-    """Whether ``hard`` leaves the bound, or raises, where ``plain`` of it does not."""
+    """Whether ``hard`` leaves the bound, or raises, where ``plain`` of it does not; ``what`` they
+    differ in, or what tells that of the smallest that does."""
     if not bench.right(plain(hard)):
         return None
 
@@ -239,7 +249,8 @@ def _compared(
         return None
     small = bench.minimised(hard, missed[0].focus, fails)
     seen = bench.misses(bench.run(small))[0]
-    return Breach(f"{what} changes the run: {seen}", {what: small, "without": plain(small)})
+    name = what if isinstance(what, str) else what(small)
+    return Breach(f"{name} changes the run: {seen}", {name: small, "without": plain(small)})
 
 
 def _where(at: tuple[int, int, int]) -> str:

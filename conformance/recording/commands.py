@@ -93,7 +93,7 @@ def diff_command(
 
     Exit status 1 when numerics, defaults or names changed.
     """
-    outputs = output_files(json_path, html_path, markdown_path)
+    outputs = output_files(json_path, html_path, markdown_path, reads=(before, after))
     data = difference(tape.read(Path(before)), tape.read(Path(after)))
     return tell(data, outputs, bits=bits, names=(before, after))
 
