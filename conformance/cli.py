@@ -160,7 +160,7 @@ def check(
         for found in implementations:
             spec = load(found["spec"])
             here = renamed(fixed, spec, found["keywords"])
-            claimable(spec, claimed, here)
+            claimable(spec, claimed, here, found)
             todo += [
                 Job(
                     target=target,

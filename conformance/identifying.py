@@ -48,7 +48,7 @@ def identify(
     for found in _paths(target, spec_option):
         spec = load(found["spec"])
         here = renamed(fixed, spec, found["keywords"])
-        claimable(spec, {}, here)
+        claimable(spec, {}, here, found)
         requests.append({
             "do": "identify", "target": target, "spec_option": spec_option,
             "implementation": found["implementation"], "spec": found["spec"],

@@ -15,6 +15,7 @@ import click
 from .errors import RequestError
 from .record import is_stream
 from .spec import Spec, Value
+from .strategies import refuse_unsatisfiable
 
 
 def parse_variant(pairs: Sequence[str]) -> dict[str, str]:
@@ -64,12 +65,20 @@ def renamed(
     return {n if n in spec.hypers else keywords.get(n, n): v for n, v in hypers.items()}
 
 
-def claimable(spec: Spec, variant: Mapping[str, str], hypers: Mapping[str, Value]) -> None:
-    """Raises RequestError for a variant or a setting that ``spec`` does not have."""
+def claimable(
+    spec: Spec,
+    variant: Mapping[str, str],
+    hypers: Mapping[str, Value],
+    who: Mapping[str, Any] | None = None,
+) -> None:
+    """Raises RequestError for a variant or a setting that ``spec`` does not have; or, of an
+    implementation as it is listed, for one that does not go with what it does not let one choose.
+    """
     spec.variant(variant)
     spec.check_hypers(hypers)
-    if not spec.satisfiable(hypers):
-        raise RequestError(f"spec {spec.name} requires {' and '.join(spec.requires)}")
+    refuse_unsatisfiable(spec, hypers)
+    if hypers and who is not None:
+        refuse_unsatisfiable(spec, {**who["fixed"], **hypers}, who["implementation"])
 
 
 def output_files(*paths: str | None, reads: Iterable[str | None] = ()) -> list[Path | None]:

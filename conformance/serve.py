@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -75,6 +75,7 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
                     "slow": i.slow,
                     "world": world(i),
                     "keywords": own_names(i, load(i.spec)),
+                    "fixed": plain(_fixed(i, load(i.spec))),
                 }
                 for i in found
             ],
@@ -111,6 +112,14 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
     )
     result = {**examination.result(), "implementation": request["implementation"]}
     return {"event": "result", "result": plain(result)}
+
+
+def _fixed(implementation: Any, spec: Any) -> Mapping[str, Any]:
+    """What it does not let one choose; where it cannot say so, that is told when it is judged."""
+    try:
+        return {n: v for n, v in implementation.fixed(spec).items() if n in spec.hypers}
+    except Exception:
+        return {}
 
 
 def _one_thread() -> None:

@@ -6,7 +6,6 @@ settled, ready for the oracle.
 
 import ast
 import functools
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -166,19 +165,6 @@ class Spec:
     def admissible(self, hypers: Hypers) -> bool:
         """Whether the settings, all given, satisfy what the spec requires of them together."""
         return all(expr.holds(condition, hypers) for condition in self.requires)
-
-    def satisfiable(self, fixed: Hypers) -> bool:
-        """Whether some admissible setting has these values."""
-        named = set().union(*(expr.names(ast.parse(c, mode="eval")) for c in self.requires))
-        choices = []
-        for name in sorted(named - set(fixed)):
-            domain = self.hypers[name].domain
-            tried = [self.hypers[name].default, 0.0, 0.5, 0.9, 1.0]
-            choices.append([(name, v) for v in ([True, False] if domain is None else tried)])
-        return any(
-            self.admissible({**self.defaults, **dict(setting), **fixed})
-            for setting in itertools.product(*choices)
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

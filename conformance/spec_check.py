@@ -34,6 +34,9 @@ def check(spec: Spec) -> None:
         _check_names(spec, variant)
         _check_programs(spec, variant)
     _check_depth(spec)
+    for condition in spec.requires:
+        if not expr.holds(condition, spec.defaults):
+            raise SpecError(f"spec {spec.name}: its defaults are not what it requires, {condition}")
 
 
 def _choices(axis: Axis) -> Iterator[tuple[str, Choice]]:

@@ -8,6 +8,7 @@ tensor at the end, an optimizer that is reloaded before its first step, sizes ar
 
 import ast
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -69,15 +70,38 @@ def usual(hyper: HyperSpec) -> list[float]:
     return [v for v in some if v in domain]
 
 
+def refuse_unsatisfiable(spec: Spec, fixed: Mapping[str, Value], who: str = "") -> None:
+    """Raise RequestError where no setting that could be drawn is what ``spec`` requires; ``fixed``
+    values are kept.  ``who`` has them, if it is not the user alone."""
+    named = sorted(set().union(*(expr.names(ast.parse(c, mode="eval")) for c in spec.requires)))
+    free = [n for n in named if n not in fixed]
+    choices = [[(n, v) for v in _drawable(spec.hypers[n])] for n in free]
+    if any(
+        spec.admissible({**spec.defaults, **dict(setting), **fixed})
+        for setting in itertools.product(*choices)
+    ):
+        return
+    having = ", ".join(f"{n} = {fixed[n]!r}" for n in named if n in fixed)
+    having = f"; {who or 'the request'} has {having}" if having else ""
+    others = f", and no value that is drawn for {' or '.join(free)} fits" if free else ""
+    raise RequestError(f"spec {spec.name} requires {' and '.join(spec.requires)}{having}{others}")
+
+
+def _drawable(hyper: HyperSpec) -> list[Value]:
+    return [True, False] if hyper.is_flag else [hyper.default, *usual(hyper)]
+
+
 def hypers(
     spec: Spec, *, fixed: Mapping[str, Value] | None = None
 ) -> st.SearchStrategy[dict[str, Value]]:
     """Admissible settings of all hyperparameters of ``spec``; ``fixed`` ones keep their value.
 
-    Raises RequestError when ``fixed`` names no hyperparameter or leaves its domain.
+    Raises RequestError when ``fixed`` names no hyperparameter, leaves its domain, or leaves nothing
+    that is admissible.
     """
     fixed = dict(fixed or {})
     spec.check_hypers(fixed)
+    refuse_unsatisfiable(spec, fixed)
     draws = {
         name: st.just(fixed[name]) if name in fixed else hyper_values(h)
         for name, h in spec.hypers.items()

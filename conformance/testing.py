@@ -30,6 +30,7 @@ from .implementation import Implementation, guess_spec, resolve
 from .oracle.scalars import Profile
 from .spec import Spec, Value, states_of
 from .spec_file import load
+from .strategies import refuse_unsatisfiable
 
 JUDGE = pytest.StashKey[Judge]()
 
@@ -87,8 +88,7 @@ def conformance_tests(
         claimed = loaded.variant({**implementation.variant, **(variant or {})})
         loaded.check_hypers(fixed)
         every = {**implementation.fixed(loaded), **fixed}
-        if not loaded.satisfiable(every):
-            raise RequestError(f"spec {loaded.name} requires {' and '.join(loaded.requires)}")
+        refuse_unsatisfiable(loaded, every, implementation.name)
         asked = Cell(
             implementation, spec or implementation.spec, claimed, "", fixed, wanted, examples,
             steps, seed, entries,

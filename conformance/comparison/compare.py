@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import RequestError
 from ..spec import Value
+from ..strategies import refuse_unsatisfiable
 from .coincide import Coincidence, Coincidences, coincidences, under
 from .lively import lively
 from .pair import (
@@ -75,8 +75,7 @@ def compare(a: str, b: str, *, hypers: Mapping[str, Value], seed: int) -> Compar
     both = p.both
     both.check_hypers(hypers)
     fixed = {n: v if isinstance(v, bool) else float(v) for n, v in hypers.items()}
-    if not both.satisfiable(fixed):
-        raise RequestError(f"{both.name}: it is required that {' and '.join(both.requires)}")
+    refuse_unsatisfiable(both, fixed)
     found = coincidences(p)
     asked = under(p, fixed) if fixed and found.always is None else None
     same = found.always is not None or asked is not None
