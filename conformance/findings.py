@@ -12,7 +12,7 @@ from .admit import admitted
 from .explain import Diagnosis, diagnoses
 from .formats import FORMATS
 from .identify import UNEXPLAINED, Identification, identify
-from .implementation import one_line, traceback_of
+from .implementation import one_line, repro_of, traceback_of
 from .lockstep import judge
 from .minimise import Fails, Focus, minimise
 from .oracle.scalars import Profile
@@ -242,7 +242,7 @@ class Explainer:
             "confirmed": d.confirmed,
             "occurrences": occurrences,
             "scenario": to_json(small),
-            "repro": self.implementation.repro(small, self.spec) + _expectation(d),
+            "repro": repro_of(self.implementation, small, self.spec) + _expectation(d),
         }
 
     def _shift(self, traces: Sequence[Trace]) -> int | None:
@@ -299,7 +299,7 @@ class Explainer:
             "again",
             "occurrences": occurrences,
             "scenario": to_json(scenario),
-            "repro": self.implementation.repro(scenario, self.spec),
+            "repro": repro_of(self.implementation, scenario, self.spec),
         }
 
     # ---- contracts and crashes ---------------------------------------------------------------
@@ -322,7 +322,7 @@ class Explainer:
                 "summary": f"step {at[0]}: {CONTRACTS[check]} (parameter {at[2]} of group {at[1]})",
                 "step": at[0],
                 "scenario": to_json(small),
-                "repro": self.implementation.repro(small, self.spec),
+                "repro": repro_of(self.implementation, small, self.spec),
             }
         )
 
@@ -351,7 +351,7 @@ class Explainer:
                 "occurrences": occurrences,
                 "traceback": traceback_of(error),
                 "scenario": to_json(small),
-                "repro": self.implementation.repro(small, self.spec),
+                "repro": repro_of(self.implementation, small, self.spec),
             }
         )
 

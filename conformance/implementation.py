@@ -231,9 +231,9 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
                 raise RequestError(f"{where} has no {name!r} that a spec describes; it has {known}")
             return _on(path, _follow(found, spec))
     if any(point.name == where for point in _points()):
-        found = [i for i in _library(where, spec) if _path(i.name)[0] == target]
+        found = [i for i in _library(where, None) if _path(i.name)[0] == target]
         if found:
-            return _on(path, found)
+            return _on(path, _follow(found, spec))
     if not where or not name:
         raise RequestError(f"target {target!r} is not LIBRARY, MODULE:CLASS or FILE.py:CLASS")
     module, label = _module(where, target)
@@ -360,6 +360,18 @@ def guess_spec(subject: Any, name: str) -> str:
         if spec_name in plain[0] and plain[0] not in OTHERS:
             return spec_name
     raise RequestError(f"cannot tell which spec {name} claims to follow; say it with --spec")
+
+
+def repro_of(implementation: Implementation, scenario: Scenario, spec: Spec) -> str:
+    """Its script of a scenario; where it has none to give, a comment that says why: what was found
+    is not lost with it."""
+    try:
+        text = implementation.repro(scenario, spec)
+    except Exception as e:
+        return f"# no script: repro() of {implementation.name} raised {one_line(e)}\n"
+    if isinstance(text, str):
+        return text
+    return f"# no script: repro() of {implementation.name} gave a {type(text).__name__}\n"
 
 
 def traceback_of(e: BaseException) -> str:

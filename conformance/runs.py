@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import surroundings
-from .implementation import Implementation, Unsupported
+from .implementation import Implementation, Unsupported, repro_of
 from .scenario import Scenario, to_json
 from .spec import Spec
 from .trace import Trace, run
@@ -42,7 +42,7 @@ class Runs:
         that asks.  Raises Unsupported."""
         by = by or self.implementation
         done = to_json(scenario)
-        with self.watched(done, lambda: by.repro(scenario, self.spec), check=check) as left:
+        with self.watched(done, lambda: repro_of(by, scenario, self.spec), check=check) as left:
             trace = run(by, scenario, self.spec, first=first)
         if left:  # what was read in other surroundings may not be what is there
             trace.left = left[0]

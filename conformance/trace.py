@@ -72,6 +72,7 @@ class _Known:
     """What is known of a group, whatever the subject holds."""
 
     def __init__(self, group: Group, fmt: Format) -> None:
+        self.fmt = fmt
         self.starts = [initial(p, fmt) for p in group.params]
         self.hyper: dict[str, Value] = dict(group.hyper)
         self._lr0 = float(group.hyper.get("lr", 0.0))
@@ -183,7 +184,7 @@ def _snapshot(session: Session, known: Sequence[_Known]) -> Snapshot:
     return [
         [
             {
-                "p": _copy("parameters", p, start.size, (g, k)),
+                "p": _held(_copy("parameters", p, start.size, (g, k)), group.fmt, (g, k)),
                 **{n: _copy("state", x, start.size, (g, k)) for n, x in state.items()},
             }
             for k, (start, p, state) in enumerate(zip(group.starts, *shown, strict=True))
@@ -207,6 +208,18 @@ def _copy(method: str, x: Floats, size: int, at: tuple[int, int]) -> Floats:
             f"has {size}"
         )
     return flat
+
+
+def _held(p: Floats, fmt: Format, at: tuple[int, int]) -> Floats:
+    """A parameter of a dtype, which other numbers are no result in."""
+    odd = p[fmt.round(p) != p]
+    odd = odd[~np.isnan(odd)]
+    if odd.size:
+        raise ValueError(
+            f"parameters() gives {float(odd[0])!r} for parameter {at[1]} of group {at[0]}, which "
+            f"is no number of {fmt.name}"
+        )
+    return p
 
 
 def _same(a: Floats, b: Floats | None) -> bool:

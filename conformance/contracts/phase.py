@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from ..implementation import Implementation, one_line, traceback_of
+from ..implementation import Implementation, one_line, repro_of, traceback_of
 from ..minimise import Focus
 from ..scenario import Scenario, from_json, to_json
 from .bench import Bench, Breach, Raised, param
@@ -98,7 +98,7 @@ def _broken(contract: Contract, bench: Bench) -> Finding | None:
         return {
             **_crash(e.trace.crash, contract.name),
             "scenario": to_json(small),
-            "repro": e.by.repro(small, bench.spec),
+            "repro": repro_of(e.by, small, bench.spec),
         }
 
 
@@ -124,7 +124,8 @@ def _told(breach: Breach, bench: Bench, by: Implementation | None = None) -> Fin
     """A breach as a finding; its script runs what was compared, one after the other."""
     made_by = by or bench.implementation
     scripts = {
-        what: made_by.repro(scenario, bench.spec) for what, scenario in dict(breach.runs).items()
+        what: repro_of(made_by, scenario, bench.spec)
+        for what, scenario in dict(breach.runs).items()
     }
     repro = "\n".join(f"print({f'==== {what}'!r})\n{text}" for what, text in scripts.items())
     repro += f"# {breach.summary}\n"
@@ -250,4 +251,4 @@ def script_of(bench: Bench, check: str, done: Any) -> str:
     if isinstance(contract, Script):
         return contract.repro()
     by = contract.implementation if isinstance(contract, Variation) else bench.implementation
-    return by.repro(from_json(done), bench.spec)
+    return repro_of(by, from_json(done), bench.spec)
