@@ -32,6 +32,7 @@ def check(spec: Spec) -> None:
                     raise SpecError(f"spec {spec.name}, axis {axis.name}: needs names no variant")
     for variant in _deviations(spec):
         _check_names(spec, variant)
+        _check_shown(spec, variant)
         _check_programs(spec, variant)
     _check_depth(spec)
     for condition in spec.requires:
@@ -108,6 +109,17 @@ def _check_names(spec: Spec, variant: Mapping[str, str]) -> None:
     if idle := sorted(set(states) - set(equations)):
         at = ", ".join(f"{a}={v}" for a, v in variant.items())
         raise SpecError(f"spec {spec.name}, {at}: the state {idle[0]} is never assigned")
+
+
+def _check_shown(spec: Spec, variant: Mapping[str, str]) -> None:
+    """Two states of one torch_name would be read from one tensor."""
+    found: dict[str, str] = {}
+    for state in states_of(spec, variant).values():
+        if (other := found.setdefault(state.torch_name, state.name)) != state.name:
+            raise SpecError(
+                f"spec {spec.name}: the states {other} and {state.name} are both called "
+                f"{state.torch_name} by torch_name"
+            )
 
 
 def _check_programs(spec: Spec, variant: Mapping[str, str]) -> None:

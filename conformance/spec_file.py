@@ -202,6 +202,8 @@ class _Reader:
         domain = self.domain(value["domain"], where) if "domain" in value else inherited
         if domain is None:
             raise self.fail(f'{where} needs a domain such as "[0, 1)"')
+        if not math.isfinite(self.number(default, f"{where}: the default")):
+            raise self.fail(f"{where}: the default {default!r} is no number to begin with")
         if default not in domain:
             raise self.fail(f"{where}: the default {default!r} is outside the domain {domain}")
         return HyperSpec(name, self.number(default, f"{where}: the default"), domain, symbol)
@@ -220,13 +222,20 @@ class _Reader:
 
     def state(self, name: str, value: Any) -> State:
         where = f"state {name}"
+        if name == "p":
+            raise self.fail(f"{where}: p is the parameter, which begins as it is given")
         if not isinstance(value, dict):
             value = {"init": value}
         self.only(value, ("init", "torch_name", "symbol", "nonneg", "when"), where)
         init = value.get("init", 0)
         if isinstance(init, bool) or not isinstance(init, int | float | str):
             raise self.fail(f"{where}: init must be a number or the name of a hyperparameter")
+        if not isinstance(init, str) and init < 0 and value.get("nonneg"):
+            raise self.fail(f"{where} is nonneg, and begins with {init!r}")
         init = init.strip() if isinstance(init, str) else repr(self.number(init, f"{where}: init"))
+        nonneg = value.get("nonneg", False)
+        if not isinstance(nonneg, bool):
+            raise self.fail(f"{where}: nonneg is true or false")
         when = value.get("when")
         if when is not None:
             expr.parse(self.text(when, where), where=f"spec {self.label}, {where}")
@@ -235,7 +244,7 @@ class _Reader:
             init=init,
             torch_name=self.text(value.get("torch_name", name), where),
             symbol=self.text(value.get("symbol", name), where),
-            nonneg=bool(value.get("nonneg", False)),
+            nonneg=nonneg,
             when=None if when is None else ast.unparse(ast.parse(when.strip(), mode="eval")),
         )
 

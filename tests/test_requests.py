@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,18 @@ m = { init = 0 }
 [step]
 m = "m + grad"
 p = "p - lr * m"
+"""
+
+
+RATE = 'rate = { default = 0.5, domain = "[0, inf)" }\n'
+
+PLAIN = """\
+import torch
+
+
+class Plain(torch.optim.Optimizer):
+    def __init__(self, params, lr=1e-3, weight_decay=0.0, nesterov=False, maximize=False):
+        super().__init__(params, {"lr": lr, "nesterov": nesterov, "maximize": maximize})
 """
 
 
@@ -116,6 +131,74 @@ def test_an_output_must_have_a_folder(option: str, tmp_path: Path) -> None:
 def test_an_output_is_tried_first(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "implementations_of", lambda *_, **__: pytest.fail("it was run"))
     assert "cannot write /proc/x.html" in refused("check", SGD, option, "/proc/x.html")
+
+
+def report_to(out: Path) -> None:
+    done = called("report", ROOT / "tests/data/record-sample.json", "--markdown", out)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_written_keeps_its_place(tmp_path: Path) -> None:
+    """A link stays a link, a file its mode, and nothing else of the folder is touched."""
+    (tmp_path / "old.md").write_text("old")
+    (tmp_path / "old.md").chmod(0o640)
+    (tmp_path / "link.md").symlink_to("old.md")
+    (tmp_path / "old.md.part").write_text("precious")
+    report_to(tmp_path / "link.md")
+    assert (tmp_path / "link.md").is_symlink()
+    assert "examplelib" in (tmp_path / "old.md").read_text()
+    assert stat.S_IMODE((tmp_path / "old.md").stat().st_mode) == 0o640
+    assert (tmp_path / "old.md.part").read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "pipe").read_text)
+        report_to(tmp_path / "pipe")
+        assert "examplelib" in read.result(60)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_link_to_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nofolder/out")
+    assert "nofolder" in refused("check", SGD, "--json", tmp_path / "link")
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    spec = tmp_path / "toy.toml"
+    spec.write_text(GOOD)
+    subject = tmp_path / "subject.py"
+    subject.write_text("import torch\n\n\nclass SGD(torch.optim.SGD):\n    pass\n")
+    record = tmp_path / "record.json"
+    record.write_text("{}")
+    before = {p: p.read_text() for p in tmp_path.iterdir()}
+    for arguments in (
+        ["check", f"{subject}:SGD", "--json", subject],
+        ["check", f"{subject}:SGD", "--spec", spec, "--html", spec],
+        ["check", f"{subject}:SGD", "--known", record, "--json", record],
+        ["identify", f"{subject}:SGD", "--json", subject],
+        ["compare", spec, "sgd", "--json", spec],
+        ["mutants", spec, "--json", spec],
+        ["report", record, "-o", record],
+        ["known", record, "-o", record],
+    ):
+        assert "is read, and would be written over" in refused(*arguments)
+    assert {p: p.read_text() for p in tmp_path.iterdir()} == before
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
+    """Before anything is run: with what is asked for, or with what the class fixes."""
+    spec = tmp_path / "toy.toml"
+    spec.write_text('requires = ["rate >= lr"]\n' + GOOD.replace("[state]", RATE + "[state]"))
+    subject = ROOT / "tests" / "subjects" / "faithful.py"
+    said = refused("check", f"{subject}:SGD", "--spec", spec, "--hyper", "lr=2.0")
+    assert "requires rate >= lr; the request has lr = 2.0, and no value that is drawn" in said
+    plain = tmp_path / "plain.py"
+    plain.write_text(PLAIN)
+    said = refused("check", f"{plain}:Plain", "--spec", "sgd", "--hyper", "nesterov=True")
+    assert "plain.py:Plain has dampening = 0.0, momentum = 0.0, nesterov = True" in said
 
 
 def test_a_disk_that_fails_later_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -395,6 +395,20 @@ def test_a_spec_of_ones_own(tmp_path: Path) -> None:
         ('name = "mine"', 'name = "mine"\nextends = "nothing"', "unknown spec 'nothing'"),
         ("if flip else", "if lr is t else", "is not a condition|not allowed"),
         ("lr < 2", "lr + 1 < 2", "is not a condition|not allowed"),
+        ("lr < 2 or not flip", "lr > 2", "its defaults are not what it requires, lr > 2"),
+        (
+            'default = 0.1, domain = "[0, inf)"',
+            'default = inf, domain = "[0, inf]"',
+            "the default inf is no number to begin with",
+        ),
+        ("nonneg = true", 'nonneg = "false"', "state v: nonneg is true or false"),
+        ('init = 0, torch_name = "sq"', "init = -1", "state v is nonneg, and begins with -1"),
+        ("[step]", "[state.p]\ninit = 0\n[step]", "state p: p is the parameter"),
+        (
+            "[step]",
+            '[state.w]\ninit = 0\ntorch_name = "sq"\n[step]\nw = "v"',
+            "the states v and w are both called sq",
+        ),
     ],
 )
 def test_refusals_name_the_place(tmp_path: Path, old: str, new: str, says: str) -> None:
