@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,12 @@ def test_what_an_entry_point_brings_is_listed_and_can_be_named(
     assert [i.name for i in resolve("toylib", None)] == ["toylib:Plain", "toylib:Other"]
     assert [i.name for i in resolve("toylib:Other", None)] == ["toylib:Other"]
     assert targets()[-1] == "toylib"
+    assert [i.name for i in resolve("toylib:Other", "sgd")] == ["toylib:Other"]
+    module = types.ModuleType("toylib")
+    module.Own = type("Own", (torch.optim.Adam,), {})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "toylib", module)
+    for spec in (None, "adam"):  # what it does not bring is in the module
+        assert {i.name.partition("[")[0] for i in resolve("toylib:Own", spec)} == {"toylib:Own"}
 
 
 class OfItsOwnWords:

@@ -160,6 +160,17 @@ def test_runs_that_fail_show_which_neighbours_are_other_formulas(wrong: dict[str
     assert set(told["apart"]) & set(told["open"]) == set()
 
 
+def test_no_hyperparameter_is_blamed_for_a_group(tmp_path: Path) -> None:
+    """What a group does wrong is not what the first group's options explain, though they may in the
+    smallest run that shows it, or where that leaves undecided what was refuted."""
+    names = ("ThirdGroupSlow", "ThirdGroupFrozen")
+    _, record = judged(tmp_path, *targets("wrong", names), "--spec", "adam", "--dtype", "float32")
+    for result in record["results"]:
+        told = [f["summary"] for f in numeric(result)]
+        assert told and all("(not the first group)" in x for x in told)
+        assert not any("is ignored" in x for x in told)
+
+
 def test_time_off_by_one_is_named(wrong: dict[str, Result]) -> None:
     summary = numeric(wrong["BiasCorrectionEarly"])[0]["summary"]
     assert "t is off by one (+1) in bias_correction1, bias_correction2" in summary

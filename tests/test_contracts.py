@@ -28,6 +28,7 @@ BREAKS = {
     "StopsAt128": "joint-separate",
     "StopsAtEmpty": "empty-tensor",
     "LateIsOld": "late-gradient",
+    "GapForgets": "late-gradient",
     "TurnsDecay": "maximize",
     "EpsIgnored": "hyper-effect",
     "NarrowTime": "long-run",
@@ -109,6 +110,19 @@ def test_exactly_the_broken_contract_is_found(name: str) -> None:
     assert finding["kind"] in ("contract", "refusal", "signature", "crash")
     assert "\n" not in finding["summary"]
     assert json.dumps(finding["scenario"])
+
+
+def test_what_is_missing_is_called_what_it_is() -> None:
+    for name, said in (
+        ("LateIsOld", "a first gradient that comes late changes the run"),
+        ("GapForgets", "a gradient that is missing for a step changes the run"),
+    ):
+        assert held(name)[1][0]["summary"].startswith(said)
+
+
+def test_a_run_that_is_wrong_anyway_says_nothing_of_an_effect() -> None:
+    statuses, _ = judged("tests/subjects/wrong.py:AdagradSlowDecay", "adagrad", "float32")
+    assert statuses["hyper-effect"] == "held"
 
 
 def test_an_optimizer_need_not_have_an_lr() -> None:

@@ -12,7 +12,7 @@ import pytest
 from optconform.draws import drawn
 from optconform.explain import diagnoses
 from optconform.formats import FORMATS
-from optconform.implementation import Floats
+from optconform.implementation import Floats, repro_of
 from optconform.interpreter import Interpreted, machine
 from optconform.lockstep import failing, judge
 from optconform.minimise import Focus, minimise
@@ -150,6 +150,41 @@ def test_a_session_that_shows_something_else_is_told_so(session: type[Live], sen
     trace, _ = driven(session, Scenario("sgd", "float64", (group(),), (Step(),)))
     assert str(trace.crash) == sentence
     assert trace.crash_step == -1
+
+
+class WithoutRounding(Live):
+    def parameters(self) -> list[list[Floats]]:
+        return [[p + 2.0**-40 for p in some] for some in self.held]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+def test_a_parameter_holds_numbers_of_its_dtype(dtype: str) -> None:
+    """Who computes in doubles whatever it is asked for passes every bound."""
+    trace, _ = driven(WithoutRounding, Scenario("sgd", dtype, (group(),), (Step(),)))
+    if dtype == "float64":
+        assert trace.crash is None
+    else:
+        assert f"for parameter 0 of group 0, which is no number of {dtype}" in str(trace.crash)
+
+
+def test_a_finding_is_not_lost_with_its_script() -> None:
+    class Scriptless(Started):
+        name = "mine:SGD"
+        script: Any = ZeroDivisionError("no\nscript")
+
+        def repro(self, scenario: Scenario, spec: Spec) -> str:
+            if isinstance(self.script, Exception):
+                raise self.script
+            return self.script  # type: ignore[no-any-return]
+
+    made: Any = Scriptless(Live, [])
+    assert repro_of(made, JOINED, SGD) == (
+        "# no script: repro() of mine:SGD raised ZeroDivisionError: no script\n"
+    )
+    made.script = None
+    assert repro_of(made, JOINED, SGD) == "# no script: repro() of mine:SGD gave a NoneType\n"
+    made.script = "print(1)\n"
+    assert repro_of(made, JOINED, SGD) == "print(1)\n"
 
 
 def test_the_shape_in_which_arrays_come_does_not_matter() -> None:

@@ -168,6 +168,15 @@ class LateIsOld(Adam):  # who comes late into a group takes over its time
         return s
 
 
+class GapForgets(Adam):  # who has no gradient in a step begins anew
+    def step(self, closure=None):
+        for o in self.param_groups:
+            for p in o["params"]:
+                if p.grad is None:
+                    self.state.pop(p, None)
+        return super().step(closure)
+
+
 class TurnsDecay(Adam):  # maximize turns the weight decay as well
     def direction(self, p, g, o):
         d = g + o["weight_decay"] * p

@@ -151,6 +151,18 @@ class FirstGroupOnly(Adam):  # every group moves with the lr of the first
         super().one(p, s, {**o, "lr": self.param_groups[0]["lr"]})
 
 
+class ThirdGroupSlow(Adam):
+    def one(self, p, s, o):
+        late = any(o is x for x in self.param_groups[2:])
+        super().one(p, s, {**o, "lr": o["lr"] / 2 if late else o["lr"]})
+
+
+class ThirdGroupFrozen(Adam):
+    def one(self, p, s, o):
+        if not any(o is x for x in self.param_groups[2:]):
+            super().one(p, s, o)
+
+
 class SharedTime(Adam):  # one step counter for all parameters, those that join late included
     steps = 0
 
@@ -357,12 +369,20 @@ class Adagrad(torch.optim.Optimizer):
                     s["step"], s["sum"] = 0, torch.full_like(p, self.first(o))
                 g = (-p.grad if o["maximize"] else p.grad) + o["weight_decay"] * p
                 s["sum"].addcmul_(g, g)
-                step_size = o["lr"] / (1 + s["step"] * o["lr_decay"])
+                step_size = o["lr"] / (1 + self.time(s) * o["lr_decay"])
                 s["step"] += 1
                 p.sub_(step_size * g / (s["sum"].sqrt() + o["eps"]))
 
+    def time(self, s):
+        return s["step"]
+
     def first(self, o):
         return o["initial_accumulator_value"]
+
+
+class AdagradSlowDecay(Adagrad):
+    def time(self, s):
+        return s["step"] ** 0.5
 
 
 class AdagradInitOne(Adagrad):  # whatever it is told
