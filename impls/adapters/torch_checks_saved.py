@@ -55,6 +55,54 @@ def rounded(optimizer: Any, saved: Any) -> bool:
     return len(now) == len(was) and now != was
 
 
+def unlike(value: Any) -> Any:
+    """Another value of an option: half the number, the opposite flag; what is no number stays."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, tuple | list):
+        return type(value)(map(unlike, value))
+    if isinstance(value, float) or (torch.is_tensor(value) and value.is_floating_point()):
+        return value / 2 if value else value + 0.5
+    return value
+
+
+def options_of(optimizer: Any) -> list[dict[str, Any]]:
+    """The options of each group, lists and tensors as plain numbers to compare them by."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return tuple(map(plain, value))
+        return value.tolist() if torch.is_tensor(value) else value
+
+    names = {*getattr(optimizer, "defaults", {}), rate(optimizer)}
+    return [{k: plain(x) for k, x in g.items() if k in names} for g in optimizer.param_groups]
+
+
+def set_apart(make: Any, params: list[Any]) -> Any:
+    """An optimizer whose group has other options than the usual, as far as they can be others."""
+    usual = make(parameters(make))
+    known = getattr(usual, "defaults", {})
+    numbers = {k: known[k] for k in make.options if isinstance(known.get(k), float | tuple)}
+    try:  # others by default as well: the defaults may be what a class goes back to
+        made = make(params, **{k: unlike(x) for k, x in numbers.items()})
+    except (ValueError, TypeError, RuntimeError):
+        made = make(params)
+    options = usual.param_groups[0]
+    made.param_groups[0].update({k: unlike(x) for k, x in options.items() if k in known})
+    made.param_groups[0][rate(usual)] = 8 * options[rate(usual)]
+    return made
+
+
+def loaded_all(optimizer: Any, due: list[dict[str, Any]]) -> None:
+    """Assert that after loading each group has the options of the one that was saved."""
+    for group, options in zip(options_of(optimizer), due, strict=True):
+        for name, was in options.items():
+            now = group.get(name, "nothing")
+            assert now == was or (now != now and was != was), (
+                f"the checkpoint has {name} = {was!r}, after loading the group has {now!r}"
+            )
+
+
 def checkpoint_resumes(make: Any) -> None:
     """a checkpoint loaded into an optimizer with other options goes on bit for bit, with its own"""
     whole = parameters(make)
@@ -68,13 +116,11 @@ def checkpoint_resumes(make: Any) -> None:
     train(first, params, 1, 2)
     first.param_groups[0][lr] *= 0.5
     saved = through_a_file(first)
-    was = first.param_groups[0][lr]
+    due = options_of(first)
     params = [p.requires_grad_(make.requires_grad) for p in values(params)]  # as after a restart
-    second = make(params)
-    second.param_groups[0][lr] = 8 * was
+    second = set_apart(make, params)
     second.load_state_dict(saved)
-    now = second.param_groups[0][lr]
-    assert now == was, f"the checkpoint has {lr} = {was!r}, after loading the group has {now!r}"
+    loaded_all(second, due)
     if rounded(second, saved):
         raise NotOffered("torch.optim.Optimizer rounds its state to the parameter's dtype")
     train(second, params, 3, 6)
@@ -92,16 +138,17 @@ def checkpoint_after_add_group(make: Any) -> None:
         a, b = parameters(make, (3,), (2, 2))
         optimizer = make([a])
         lr = rate(optimizer)
-        was = optimizer.param_groups[0][lr]
+        was = optimizer.param_groups[0]
+        options = {k: unlike(was[k]) for k in make.options if isinstance(was.get(k), float | tuple)}
         train(optimizer, [a], 1, 2)
-        optimizer.add_param_group({"params": [b], lr: was / 4})
+        optimizer.add_param_group({**options, "params": [b], lr: was[lr] / 4})
         train(optimizer, [a, b], 3, 4)
         if broken_off:
-            saved = through_a_file(optimizer)
+            saved, due = through_a_file(optimizer), options_of(optimizer)
             optimizer = make([{"params": [a]}, {"params": [b]}])
+            # the options that it has of its own are the first's; what those bring is asked above
             optimizer.load_state_dict(saved)
-            now, due = [g[lr] for g in optimizer.param_groups], [was, was / 4]
-            assert now == due, f"the groups have {lr} {now} after loading {due}"
+            loaded_all(optimizer, due)
             if rounded(optimizer, saved):
                 raise NotOffered("torch.optim.Optimizer rounds its state to the parameter's dtype")
         train(optimizer, [a, b], 5, 7)
@@ -318,7 +365,10 @@ def deepcopy_resumes(make: Any) -> None:
     )
 
 
-HELPERS = (saved_by, through_a_file, dtypes_of, rounded, carried_by_getstate)
+HELPERS = (
+    saved_by, through_a_file, dtypes_of, rounded, unlike, options_of, set_apart, loaded_all,
+    carried_by_getstate,
+)  # fmt: skip
 
 CHECKS = (
     Check("checkpoint", checkpoint_resumes, exact=True),

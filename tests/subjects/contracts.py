@@ -342,6 +342,42 @@ class KeepsFirstLr(Adam):  # a loaded checkpoint does not set the lr of the firs
         self.param_groups[0]["lr"] = lr
 
 
+def keeping(name):
+    """A load_state_dict that leaves this option of the first group as it was."""
+
+    def load_state_dict(self, saved):
+        was = self.param_groups[0][name]
+        torch.optim.Optimizer.load_state_dict(self, saved)
+        self.param_groups[0][name] = was
+
+    return load_state_dict
+
+
+class KeepsDecay(Adam):
+    load_state_dict = keeping("weight_decay")
+
+
+class KeepsBetas(Adam):
+    load_state_dict = keeping("betas")
+
+
+class KeepsMaximize(Adam):
+    load_state_dict = keeping("maximize")
+
+
+class BackToDefaultEps(Adam):  # the first group's eps is by default again
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        self.param_groups[0]["eps"] = self.defaults["eps"]
+
+
+class FirstDecayForAll(Adam):  # a loaded checkpoint gives every group the first one's decay
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        for group in self.param_groups[1:]:
+            group["weight_decay"] = self.param_groups[0]["weight_decay"]
+
+
 class FirstOptionsForAll(Adam):  # a loaded checkpoint gives every group the first one's options
     def load_state_dict(self, saved):
         super().load_state_dict(saved)
