@@ -235,6 +235,39 @@ class ClosureTooLate(Adam):  # the step takes the gradients that were there befo
         return loss
 
 
+class ClosureOnce(Adam):  # the closure is called in the first step only
+    def call(self, closure):
+        if not hasattr(self, "kept"):
+            self.kept = super().call(closure)
+        return self.kept
+
+
+class ClosureOnlyDocumented(Adam):
+    def step(self):
+        """One step.
+
+        Args:
+            closure (Callable, optional): reevaluates the model and returns the loss.
+        """
+        return super().step()
+
+
+class ClosureByAnotherName(Adam):  # no fault
+    def step(self, loss_fn=None):
+        """One step.
+
+        Args:
+            loss_fn: a closure that reevaluates the model and returns the loss.
+        """
+        return super().step(loss_fn)
+
+
+class ClosureDenied(Adam):  # no fault
+    def step(self):
+        """One step; a closure is not supported."""
+        return super().step()
+
+
 class WritesOptions(Adam):  # rounds eps, and writes it back
     def eps(self, o):
         o["eps"] = torch.tensor(o["eps"]).item()
@@ -263,6 +296,30 @@ class StrictOptions(Adam):  # what a scheduler writes into the group is no optio
 
     def of(self, lr, betas, eps, weight_decay, amsgrad, maximize):
         return lr
+
+
+class ReadsInitialLr(Adam):  # the lr from before the scheduler
+    def lr(self, o):
+        return o.get("initial_lr", o["lr"])
+
+
+class LrAsTensor(Adam):  # no fault: a scheduler writes into the tensor
+    def add_param_group(self, param_group):
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float64)
+
+    def lr(self, o):
+        return float(o["lr"])
+
+
+class TensorsInGroups(Adam):  # no fault: its first moments are a tuple of tensors in the group
+    def memory(self, p, o):
+        s = super().memory(p, o)
+        if "firsts" not in o:
+            o["firsts"] = tuple(torch.zeros_like(q) for q in o["params"])
+        s["exp_avg"] = o["firsts"][next(k for k, q in enumerate(o["params"]) if p is q)]
+        return s
 
 
 class TakesTwice(Adam):  # a parameter may come in any number of groups
