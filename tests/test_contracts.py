@@ -63,6 +63,7 @@ BREAKS = {
     "OwnPathOnly": "checkpoint-path",
     "NewCheckpointsOnly": "checkpoint-old",
     "HalfTime": "large-step",
+    "ShortTime": "large-step",
     "SharesOptions": "load-options",
     "SharesState": "load-state",
     "PicklesNoTime": "pickle",
@@ -72,6 +73,7 @@ BREAKS = {
     "RowMajor": "channels-last",
     "ListsOnly": "iterables",
     "AnotherDefault": "defaults",
+    "ResolvedOtherwise": "defaults",
     "WritesGroups": "groups-copied",
     "OwnOption": "drop-in",
     "Hoards": "memory",
@@ -113,6 +115,10 @@ HOLDS = {
     "ClosureDenied": "closure",
     "LrAsTensor": "scheduler",
     "TensorsInGroups": "scheduler",
+    "NoFusedHere": "checkpoint-path",
+    "ResolvedDefault": "defaults",
+    "NoDropIn": "drop-in",
+    "Remembers": "memory",
 }
 """Contracts that an odd way of being right was once said to break."""
 
@@ -132,6 +138,12 @@ def test_exactly_the_broken_contract_is_found(name: str) -> None:
     assert finding["kind"] in ("contract", "refusal", "signature", "crash")
     assert "\n" not in finding["summary"]
     assert json.dumps(finding["scenario"])
+
+
+def test_a_counter_too_narrow_is_told_as_that() -> None:
+    (finding,) = held("ShortTime")[1]
+    assert finding["kind"] == "contract"
+    assert "a tensor of torch.int16, cannot hold step 100001" in finding["summary"]
 
 
 def test_an_optimizer_need_not_have_an_lr() -> None:

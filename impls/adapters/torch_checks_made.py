@@ -71,6 +71,14 @@ def iterables_are_taken(make: Any) -> None:
     raise AssertionError("a set of parameters, which has no order to save them by, is taken")
 
 
+def taken_by_default(make: Any) -> dict[str, Any]:
+    """The defaults of an optimizer that is made with what its constructor requires alone."""
+    known = make(parameters(make)).defaults
+    asked = inspect.signature(make.subject).parameters.values()
+    required = {x.name: known[x.name] for x in asked if x.default is x.empty and x.name in known}
+    return dict(make.subject(parameters(make), **required).defaults)
+
+
 def documented_defaults_are_true(make: Any) -> None:
     """an option's default is the one that the docstring gives"""
     subject = make.subject
@@ -85,6 +93,8 @@ def documented_defaults_are_true(make: Any) -> None:
             continue
         if name in make.options and name in actual:
             default = actual[name].default
+            if default is None:  # what the constructor then takes is by default
+                default = taken_by_default(make).get(name, documented)
             assert default == documented, (
                 f"by the docstring {name} is {documented!r} by default, and it is {default!r}"
             )
@@ -117,6 +127,8 @@ def invalid_options_are_refused(make: Any) -> None:
             raise AssertionError(f"{option}={bad!r} is taken without a word")
         assert same(values(params), before), f"refusing {option}={bad!r} changed the parameters"
 
+
+HELPERS = (taken_by_default,)
 
 CHECKS = (
     Check("duplicates", duplicates_are_noticed),

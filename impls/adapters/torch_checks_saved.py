@@ -115,11 +115,24 @@ def checkpoint_after_add_group(make: Any) -> None:
     )
 
 
+def paths_of(make: Any) -> list[dict[str, Any]]:
+    """The code paths that it offers here: of one that needs a GPU the constructor may say so."""
+    offered = []
+    for path in make.paths:
+        try:
+            make(parameters(make), **path)
+        except (RuntimeError, ValueError):
+            continue
+        offered.append(path)
+    return offered
+
+
 def checkpoint_of_another_path(make: Any) -> None:
     """a checkpoint loaded into another code path goes on bit for bit: it brings its path along"""
-    if len(make.paths) < 2:
+    offered = paths_of(make)
+    if len(offered) < 2:
         raise NotOffered("it has one code path")
-    for path in make.paths:
+    for path in offered:
         whole = parameters(make)
         train(make(whole, **path), whole, 1, 6)
         params = parameters(make)
@@ -184,11 +197,24 @@ def old_checkpoint_loads(make: Any) -> None:
         raise NotOffered("it fills in nothing that an older checkpoint lacks")
 
 
+def claimed_to_be_replaced(text: str) -> str:
+    """The class of torch.optim for which a text says that it is a drop-in replacement, or nothing:
+    a sentence that has a "not" before says that it is none."""
+    said = " ".join(text.split())
+    claim = r"drop-in replacement for\W+(?:\w+:`~?)?torch\.optim\.(\w+)"
+    for found in re.finditer(claim, said, re.I):
+        before = re.split(r"[.!?;]\s", said[: found.start()])[-1]
+        if not re.search(
+            r"(?<![a-z])(?:not?|never|neither|nor|cannot|\w+n't)(?![a-z])", before, re.I
+        ):
+            return found[1]
+    return ""
+
+
 def torchs_checkpoint_loads(make: Any) -> None:
     """what calls itself a drop-in replacement goes on from a checkpoint of what it replaces"""
-    said = " ".join((make.subject.__doc__ or "").split())
-    found = re.search(r"drop-in replacement for\W+(?:\w+:`~?)?torch\.optim\.(\w+)", said, re.I)
-    theirs = getattr(torch.optim, found[1], None) if found else None
+    name = claimed_to_be_replaced(make.subject.__doc__ or "")
+    theirs = getattr(torch.optim, name, None)
     if theirs is None:
         raise NotOffered("it does not say that it replaces a class of torch.optim")
     params = parameters(make)
@@ -218,6 +244,10 @@ def large_step_counts_on(make: Any) -> None:
         saved = through_a_file(optimizer)
         slots = saved["state"][0]
         count = slots["step"]
+        if torch.is_tensor(count) and not count.is_floating_point():
+            assert start <= torch.iinfo(count.dtype).max, (
+                f"the step counter, a tensor of {count.dtype}, cannot hold step {start}"
+            )
         exact = torch.full_like(count, start) if torch.is_tensor(count) else type(count)(start)
         if float(exact) == start:  # what it could have reached by itself
             slots["step"] = exact
@@ -321,7 +351,10 @@ def deepcopy_resumes(make: Any) -> None:
     )
 
 
-HELPERS = (saved_by, through_a_file, dtypes_of, rounded, carried_by_getstate)
+HELPERS = (
+    saved_by, through_a_file, dtypes_of, rounded, paths_of, claimed_to_be_replaced,
+    carried_by_getstate,
+)  # fmt: skip
 
 CHECKS = (
     Check("checkpoint", checkpoint_resumes, exact=True),

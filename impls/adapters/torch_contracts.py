@@ -287,7 +287,7 @@ def _script(impl: TorchLike, check: Check, make: Make) -> str:
     source = inspect.getsource(check.function)
     helpers: list[str] = []
     wanted = source
-    of_all = (*torch_checks.HELPERS, *torch_checks_step.HELPERS, *torch_checks_saved.HELPERS)
+    of_all = [h for module in (torch_checks, *CHECKS) for h in module.HELPERS]
     for helper in reversed(of_all):
         if f"{helper.__name__}(" in wanted:
             helpers.insert(0, inspect.getsource(helper))

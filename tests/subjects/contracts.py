@@ -3,6 +3,7 @@
 The comment beside each class says what it does wrong; tests/test_contracts.py, what must be found.
 """
 
+import collections
 import copy
 import random
 
@@ -467,6 +468,23 @@ class HalfTime(Adam):  # a step counter in float16, whatever the parameter's dty
         return s
 
 
+class ShortTime(Adam):  # a step counter in int16
+    def memory(self, p, o):
+        s = super().memory(p, o)
+        s["step"] = torch.as_tensor(s["step"], dtype=torch.int16)
+        return s
+
+
+class NoFusedHere(Adam):  # no fault: one of its paths needs a device that is not there
+    def __init__(
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, foreach=None,
+        fused=None,
+    ):  # fmt: skip
+        if fused:
+            raise RuntimeError("fused=True needs parameters on a GPU")
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+
 class SharesOptions(Adam):  # takes the checkpoint's groups as they are
     def load_state_dict(self, saved):
         super().load_state_dict(saved)
@@ -524,6 +542,28 @@ class AnotherDefault(Adam):
     """
 
 
+class ResolvedDefault(Adam):  # no fault
+    """Adam.
+
+    Args:
+        eps (float, optional): what keeps the denominator from zero (default: 1e-8)
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=None, weight_decay=0.0):
+        super().__init__(params, lr, betas, 1e-8 if eps is None else eps, weight_decay)
+
+
+class ResolvedOtherwise(Adam):
+    """Adam.
+
+    Args:
+        eps (float, optional): what keeps the denominator from zero (default: 1e-8)
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=None, weight_decay=0.0):
+        super().__init__(params, lr, betas, 1e-6 if eps is None else eps, weight_decay)
+
+
 class WritesGroups(reference.Adam):  # fills in options in the caller's dictionary
     def add_param_group(self, param_group):
         self._check({**self.defaults, **param_group})
@@ -541,6 +581,10 @@ class OwnOption(Adam):
 
     def lr(self, o):
         return super().lr(o) * o["warmup"]
+
+
+class NoDropIn(OwnOption):  # no fault
+    """An Adam that warms up.  It is **not** a drop-in replacement for torch.optim.Adam."""
 
 
 class EntriesSquared(Adam):  # the second moment of a sparse gradient, entry by entry
@@ -570,6 +614,12 @@ class RowMajor(Adam):  # the gradient in the order of memory, if it has four dim
 class Hoards(Adam):  # every gradient that it ever saw
     def one(self, p, g, s, o):
         self.seen = [*getattr(self, "seen", ()), g.clone()]
+        super().one(p, g, s, o)
+
+
+class Remembers(Adam):  # no fault: the norms of the last gradients, and no more
+    def one(self, p, g, s, o):
+        s.setdefault("norms", collections.deque(maxlen=64)).append(g.norm())
         super().one(p, g, s, o)
 
 
