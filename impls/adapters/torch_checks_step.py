@@ -52,7 +52,7 @@ def closure_is_called_once(make: Any) -> None:
     plain = parameters(make)
     other = make(plain)
     for step, value in ((1, 3.25), (2, -1.5)):
-        calls = []
+        calls: list[bool] = []
 
         def closure(step: int = step, value: float = value, calls: list[bool] = calls) -> Any:
             calls.append(torch.is_grad_enabled())
