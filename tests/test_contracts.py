@@ -113,6 +113,7 @@ def test_the_right_ones_break_none(name: str, dtype: str) -> None:
 HOLDS = {
     "ClosureByAnotherName": "closure",
     "ClosureDenied": "closure",
+    "FirstLr": "scheduler",
     "LrAsTensor": "scheduler",
     "TensorsInGroups": "scheduler",
     "NoFusedHere": "checkpoint-path",

@@ -304,6 +304,11 @@ class ReadsInitialLr(Adam):  # the lr from before the scheduler
         return o.get("initial_lr", o["lr"])
 
 
+class FirstLr(Adam):  # the lr of a parameter's first step, as Rprop's: no fault of a scheduler
+    def one(self, p, g, s, o):
+        super().one(p, g, s, {**o, "lr": s.setdefault("lr", o["lr"])})
+
+
 class LrAsTensor(Adam):  # no fault: a scheduler writes into the tensor
     def add_param_group(self, param_group):
         super().add_param_group(param_group)
