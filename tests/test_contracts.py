@@ -175,7 +175,7 @@ def test_every_check_is_listed_with_a_sentence() -> None:
     "name",
     [
         "ClosureTwice", "StrictOptions", "NewCheckpointsOnly", "PicklesNoTime", "HalfTime",
-        "Hoards", "SeedsPython",
+        "Hoards", "SeedsPython", "KeepsDecay", "ReadsInitialLr", "ResolvedOtherwise", "ShortTime",
     ],
 )  # fmt: skip
 def test_a_script_fails_with_the_same_sentence(name: str, tmp_path: Path) -> None:

@@ -62,9 +62,8 @@ def closure_is_called_once(make: Any) -> None:
 
         torch.default_generator.manual_seed(step)
         returned = optimizer.step(closure=closure) if keyword else optimizer.step(closure)
-        assert len(calls) == 1, (
-            f"step(closure) called the closure {len(calls)} times in step {step}"
-        )
+        when = "" if step == 1 else f" in step {step}"
+        assert len(calls) == 1, f"step(closure) called the closure {len(calls)} times{when}"
         assert calls == [True], "step(closure) called the closure with gradients disabled"
         assert returned is not None and float(returned) == value, (
             f"the closure returned {value}, and step(closure) {returned!r}"
