@@ -49,8 +49,6 @@ def closure_is_called_once(make: Any) -> None:
             "step documents a closure, and takes none"
         )
     keyword = "closure" in taken and taken["closure"].kind is inspect.Parameter.KEYWORD_ONLY
-    plain = parameters(make)
-    other = make(plain)
     for step, value in ((1, 3.25), (2, -1.5)):
         calls: list[bool] = []
 
@@ -68,6 +66,9 @@ def closure_is_called_once(make: Any) -> None:
         assert returned is not None and float(returned) == value, (
             f"the closure returned {value}, and step(closure) {returned!r}"
         )
+    plain = parameters(make)
+    other = make(plain)
+    for step in (1, 2):
         for k, p in enumerate(plain):
             p.grad = gradient(p, step, k)
         torch.default_generator.manual_seed(step)
