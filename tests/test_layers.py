@@ -81,7 +81,11 @@ LAYERS = (
         "impls.adapters.tensorflow_optim",
         "impls.adapters.tinygrad_optim",
     ),
-    ("impls.adapters.torch_checks_saved", "impls.adapters.torch_checks_step"),
+    (
+        "impls.adapters.torch_checks_made",
+        "impls.adapters.torch_checks_saved",
+        "impls.adapters.torch_checks_step",
+    ),
     ("impls.adapters.torch_contracts",),
     ("impls.adapters.torch_optim", "recording.inspected"),
     ("impls.adapters.torch_declared", "impls.adapters.torch_ranks", "impls.adapters.cuda_optim"),

@@ -8,6 +8,7 @@ parameters require a gradient, ``make.dtype`` of which dtype they are.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,69 @@ def same(xs: list[Any], ys: list[Any]) -> bool:
     )
 
 
-HELPERS = (NotOffered, parameters, gradient, train, rate, values, same)
+def unlike(value: Any) -> Any:
+    """Another value of an option: half the number, the opposite flag; what is no number stays."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, tuple | list):
+        return type(value)(map(unlike, value))
+    if isinstance(value, float) or (torch.is_tensor(value) and value.is_floating_point()):
+        return value / 2 if value else value + 0.5
+    return value
+
+
+def options_of(optimizer: Any) -> list[dict[str, Any]]:
+    """The options of each group, lists and tensors as plain numbers to compare them by."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return tuple(map(plain, value))
+        return value.tolist() if torch.is_tensor(value) else value
+
+    names = {*getattr(optimizer, "defaults", {}), rate(optimizer)}
+    return [{k: plain(x) for k, x in g.items() if k in names} for g in optimizer.param_groups]
+
+
+def set_apart(make: Any, params: list[Any]) -> Any:
+    """An optimizer whose group has other options than the usual, as far as they can be others."""
+    usual = make(parameters(make))
+    known = getattr(usual, "defaults", {})
+    numbers = {k: known[k] for k in make.options if isinstance(known.get(k), float | tuple)}
+    try:  # others by default as well: the defaults may be what a class goes back to
+        made = make(params, **{k: unlike(x) for k, x in numbers.items()})
+    except (ValueError, TypeError, RuntimeError):
+        made = make(params)
+    options = usual.param_groups[0]
+    made.param_groups[0].update({k: unlike(x) for k, x in options.items() if k in known})
+    made.param_groups[0][rate(usual)] = 8 * options[rate(usual)]
+    return made
+
+
+def loaded_all(optimizer: Any, due: list[dict[str, Any]]) -> None:
+    """Assert that after loading each group has the options of the one that was saved."""
+    for group, options in zip(options_of(optimizer), due, strict=True):
+        for name, was in options.items():
+            now = group.get(name, "nothing")
+            assert now == was or (now != now and was != was), (
+                f"the checkpoint has {name} = {was!r}, after loading the group has {now!r}"
+            )
+
+
+def numbers(optimizer: Any) -> dict[str, Any]:
+    """Copies of the numbers, and tuples of numbers, in its group."""
+
+    def numeric(x: Any) -> bool:
+        if isinstance(x, tuple):
+            return all(isinstance(y, int | float) for y in x)
+        return isinstance(x, int | float) or (torch.is_tensor(x) and x.numel() == 1)
+
+    return copy.deepcopy({k: x for k, x in optimizer.param_groups[0].items() if numeric(x)})
+
+
+HELPERS = (
+    NotOffered, parameters, gradient, train, rate, values, same, unlike, options_of, set_apart,
+    loaded_all, numbers,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

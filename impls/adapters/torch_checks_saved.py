@@ -16,10 +16,14 @@ import torch
 from optconform.impls.adapters.torch_checks import (
     Check,
     NotOffered,
+    loaded_all,
+    options_of,
     parameters,
     rate,
     same,
+    set_apart,
     train,
+    unlike,
     values,
 )
 
@@ -68,13 +72,11 @@ def checkpoint_resumes(make: Any) -> None:
     train(first, params, 1, 2)
     first.param_groups[0][lr] *= 0.5
     saved = through_a_file(first)
-    was = first.param_groups[0][lr]
+    due = options_of(first)
     params = [p.requires_grad_(make.requires_grad) for p in values(params)]  # as after a restart
-    second = make(params)
-    second.param_groups[0][lr] = 8 * was
+    second = set_apart(make, params)
     second.load_state_dict(saved)
-    now = second.param_groups[0][lr]
-    assert now == was, f"the checkpoint has {lr} = {was!r}, after loading the group has {now!r}"
+    loaded_all(second, due)
     if rounded(second, saved):
         raise NotOffered("torch.optim.Optimizer rounds its state to the parameter's dtype")
     train(second, params, 3, 6)
@@ -92,16 +94,17 @@ def checkpoint_after_add_group(make: Any) -> None:
         a, b = parameters(make, (3,), (2, 2))
         optimizer = make([a])
         lr = rate(optimizer)
-        was = optimizer.param_groups[0][lr]
+        was = optimizer.param_groups[0]
+        options = {k: unlike(was[k]) for k in make.options if isinstance(was.get(k), float | tuple)}
         train(optimizer, [a], 1, 2)
-        optimizer.add_param_group({"params": [b], lr: was / 4})
+        optimizer.add_param_group({**options, "params": [b], lr: was[lr] / 4})
         train(optimizer, [a, b], 3, 4)
         if broken_off:
-            saved = through_a_file(optimizer)
+            saved, due = through_a_file(optimizer), options_of(optimizer)
             optimizer = make([{"params": [a]}, {"params": [b]}])
+            # the options that it has of its own are the first's; what those bring is asked above
             optimizer.load_state_dict(saved)
-            now, due = [g[lr] for g in optimizer.param_groups], [was, was / 4]
-            assert now == due, f"the groups have {lr} {now} after loading {due}"
+            loaded_all(optimizer, due)
             if rounded(optimizer, saved):
                 raise NotOffered("torch.optim.Optimizer rounds its state to the parameter's dtype")
         train(optimizer, [a, b], 5, 7)
@@ -112,11 +115,24 @@ def checkpoint_after_add_group(make: Any) -> None:
     )
 
 
+def paths_of(make: Any) -> list[dict[str, Any]]:
+    """The code paths that it offers here: of one that needs a GPU the constructor may say so."""
+    offered = []
+    for path in make.paths:
+        try:
+            make(parameters(make), **path)
+        except (RuntimeError, ValueError):
+            continue
+        offered.append(path)
+    return offered
+
+
 def checkpoint_of_another_path(make: Any) -> None:
     """a checkpoint loaded into another code path goes on bit for bit: it brings its path along"""
-    if len(make.paths) < 2:
+    offered = paths_of(make)
+    if len(offered) < 2:
         raise NotOffered("it has one code path")
-    for path in make.paths:
+    for path in offered:
         whole = parameters(make)
         train(make(whole, **path), whole, 1, 6)
         params = parameters(make)
@@ -181,11 +197,24 @@ def old_checkpoint_loads(make: Any) -> None:
         raise NotOffered("it fills in nothing that an older checkpoint lacks")
 
 
+def claimed_to_be_replaced(text: str) -> str:
+    """The class of torch.optim for which a text says that it is a drop-in replacement, or nothing:
+    a sentence that has a "not" before says that it is none."""
+    said = " ".join(text.split())
+    claim = r"drop-in replacement for\W+(?:\w+:`~?)?torch\.optim\.(\w+)"
+    for found in re.finditer(claim, said, re.I):
+        before = re.split(r"[.!?;]\s", said[: found.start()])[-1]
+        if not re.search(
+            r"(?<![a-z])(?:not?|never|neither|nor|cannot|\w+n't)(?![a-z])", before, re.I
+        ):
+            return found[1]
+    return ""
+
+
 def torchs_checkpoint_loads(make: Any) -> None:
     """what calls itself a drop-in replacement goes on from a checkpoint of what it replaces"""
-    said = " ".join((make.subject.__doc__ or "").split())
-    found = re.search(r"drop-in replacement for\W+(?:\w+:`~?)?torch\.optim\.(\w+)", said, re.I)
-    theirs = getattr(torch.optim, found[1], None) if found else None
+    name = claimed_to_be_replaced(make.subject.__doc__ or "")
+    theirs = getattr(torch.optim, name, None)
     if theirs is None:
         raise NotOffered("it does not say that it replaces a class of torch.optim")
     params = parameters(make)
@@ -215,6 +244,10 @@ def large_step_counts_on(make: Any) -> None:
         saved = through_a_file(optimizer)
         slots = saved["state"][0]
         count = slots["step"]
+        if torch.is_tensor(count) and not count.is_floating_point():
+            assert start <= torch.iinfo(count.dtype).max, (
+                f"the step counter, a tensor of {count.dtype}, cannot hold step {start}"
+            )
         exact = torch.full_like(count, start) if torch.is_tensor(count) else type(count)(start)
         if float(exact) == start:  # what it could have reached by itself
             slots["step"] = exact
@@ -318,7 +351,10 @@ def deepcopy_resumes(make: Any) -> None:
     )
 
 
-HELPERS = (saved_by, through_a_file, dtypes_of, rounded, carried_by_getstate)
+HELPERS = (
+    saved_by, through_a_file, dtypes_of, rounded, paths_of, claimed_to_be_replaced,
+    carried_by_getstate,
+)  # fmt: skip
 
 CHECKS = (
     Check("checkpoint", checkpoint_resumes, exact=True),

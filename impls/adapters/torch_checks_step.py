@@ -5,12 +5,11 @@ The messages of the asserts are the findings' sentences, also under pytest: PYTE
 
 from __future__ import annotations
 
-import ast
+import copy
 import gc
 import inspect
 import random
 import re
-import warnings
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from optconform.impls.adapters.torch_checks import (
     Check,
     NotOffered,
     gradient,
+    numbers,
     parameters,
     same,
     train,
@@ -26,36 +26,54 @@ from optconform.impls.adapters.torch_checks import (
 )
 
 
+def documents_a_closure(step: Any) -> bool:
+    """Whether its docstring speaks of a closure other than to say that there is none."""
+    said = " ".join((getattr(step, "__doc__", None) or "").lower().split())
+    no = r"(?:no|not|never|without|cannot|unsupported|ignored|\w+n't)"
+    between = r"(?:[^\w.;:]+\w+){0,3}?[^\w.;:]+"
+    denied = rf"\b{no}\b{between}closures?\b|\bclosures?\b{between}{no}\b"
+    return "closure" in re.sub(denied, "", said)
+
+
 def closure_is_called_once(make: Any) -> None:
     """step(closure) calls it once, with gradients enabled, uses its gradients, returns its value"""
     params = parameters(make)
     optimizer = make(params)
-    if "closure" not in inspect.signature(optimizer.step).parameters:
-        said = getattr(optimizer.step, "__doc__", None) or ""
-        assert "closure" not in said.lower(), "step documents a closure, and takes none"
-        raise NotOffered("its step takes no closure")
-    calls = []
+    taken = inspect.signature(optimizer.step).parameters
+    if "closure" not in taken:  # it may have another name, where the docstring says what it is
+        kinds = {x.kind for x in taken.values()}
+        by_place = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+        if not documents_a_closure(optimizer.step):
+            raise NotOffered("its step takes no closure")
+        assert kinds & {*by_place, inspect.Parameter.VAR_POSITIONAL}, (
+            "step documents a closure, and takes none"
+        )
+    keyword = "closure" in taken and taken["closure"].kind is inspect.Parameter.KEYWORD_ONLY
+    for step, value in ((1, 3.25), (2, -1.5)):
+        calls: list[bool] = []
 
-    def closure() -> Any:
-        calls.append(torch.is_grad_enabled())
-        for k, p in enumerate(params):
-            p.grad = gradient(p, 1, k)
-        return torch.tensor(3.25)
+        def closure(step: int = step, value: float = value, calls: list[bool] = calls) -> Any:
+            calls.append(torch.is_grad_enabled())
+            for k, p in enumerate(params):
+                p.grad = gradient(p, step, k)
+            return torch.tensor(value)
 
-    torch.default_generator.manual_seed(1)
-    returned = optimizer.step(closure)
-    assert len(calls) == 1, f"step(closure) called the closure {len(calls)} times"
-    assert calls == [True], "step(closure) called the closure with gradients disabled"
-    assert returned is not None and float(returned) == 3.25, (
-        f"the closure returned 3.25, and step(closure) {returned!r}"
-    )
+        torch.default_generator.manual_seed(step)
+        returned = optimizer.step(closure=closure) if keyword else optimizer.step(closure)
+        when = "" if step == 1 else f" in step {step}"
+        assert len(calls) == 1, f"step(closure) called the closure {len(calls)} times{when}"
+        assert calls == [True], "step(closure) called the closure with gradients disabled"
+        assert returned is not None and float(returned) == value, (
+            f"the closure returned {value}, and step(closure) {returned!r}"
+        )
     plain = parameters(make)
     other = make(plain)
-    for k, p in enumerate(plain):
-        p.grad = gradient(p, 1, k)
-    torch.default_generator.manual_seed(1)
-    returned = other.step()
-    assert returned is None, f"step() without a closure returned {returned!r}"
+    for step in (1, 2):
+        for k, p in enumerate(plain):
+            p.grad = gradient(p, step, k)
+        torch.default_generator.manual_seed(step)
+        returned = other.step()
+        assert returned is None, f"step() without a closure returned {returned!r}"
     assert same(values(params), values(plain)), (
         "step(closure) moved the parameters elsewhere than step() with the same gradients"
     )
@@ -159,6 +177,7 @@ def schedulers_drive_it(make: Any) -> None:
         "LambdaLR": lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda k: 1 / (1 + k)),
         "CosineAnnealingLR": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 4),
         "OneCycleLR": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.5, total_steps=8),
+        "MultiplicativeLR": lambda o: torch.optim.lr_scheduler.MultiplicativeLR(o, lambda k: 4.0),
     }
     if not isinstance(make(parameters(make)), torch.optim.Optimizer):
         raise NotOffered("it is no torch.optim.Optimizer")
@@ -167,103 +186,41 @@ def schedulers_drive_it(make: Any) -> None:
     for name, schedule in schedulers.items():
         params = parameters(make)
         optimizer = make(params)
+        before = numbers(optimizer)
         try:
             scheduler = schedule(optimizer)
         except ValueError:  # OneCycleLR needs a momentum to cycle
             continue
         asked: list[dict[str, Any]] = []
         for step in range(1, 7):
-            # initial_lr and max_lr among them: an optimizer may read what a scheduler writes
-            group = optimizer.param_groups[0]
-            asked.append({k: v for k, v in group.items() if isinstance(v, float | tuple)})
+            # what the scheduler wrote, and no step: initial_lr and max_lr too, for an optimizer
+            # may read how far the lr has fallen
+            now = numbers(optimizer)
+            asked.append({k: x for k, x in now.items() if k not in before or before[k] != x})
             train(optimizer, params, step, step)
+            before = numbers(optimizer)
             scheduler.step()
         by_hand = parameters(make)
         other = make(by_hand)
         for step, options in enumerate(asked, 1):
-            other.param_groups[0].update(options)
+            other.param_groups[0].update(copy.deepcopy(options))
             train(other, by_hand, step, step)
         assert same(values(params), values(by_hand)), (
             f"six steps under {name} end at {[x.tolist() for x in values(params)]}, and with the "
             f"same values set by hand at {[x.tolist() for x in values(by_hand)]}"
         )
-
-
-def duplicates_are_noticed(make: Any) -> None:
-    """a parameter given twice is refused, or warned of within one group"""
-    p, q = parameters(make, (2,), (2,))
-    optimizer = make([p])
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise NotOffered("it is no torch.optim.Optimizer")
-    try:
-        optimizer.add_param_group({"params": [q, p]})
-    except ValueError:
-        pass
-    else:
-        raise AssertionError("add_param_group took a parameter that another group already has")
-    assert len(optimizer.param_groups) == 1, "a refused parameter group was added all the same"
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        try:
-            make([q, q])
-        except ValueError:
-            return
-    assert warned, "a parameter twice in one group was taken without a word"
-
-
-def iterables_are_taken(make: Any) -> None:
-    """a generator, as model.parameters() is one, is as good as a list; a group's set is refused"""
-    listed, generated = parameters(make), parameters(make)
-    optimizer = make(listed)
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise NotOffered("it is no torch.optim.Optimizer")
-    train(optimizer, listed, 1, 2)
-    try:
-        optimizer = make(p for p in generated)
-    except Exception as e:
-        raise AssertionError(
-            f"parameters given as a generator, as by model.parameters(): {type(e).__name__}: {e}"
-        ) from None
-    train(optimizer, generated, 1, 2)
-    assert same(values(generated), values(listed)), (
-        "given as a generator, as by model.parameters(), the parameters end at "
-        f"{[x.tolist() for x in values(generated)]}, as a list at "
-        f"{[x.tolist() for x in values(listed)]}"
+    # the last: its lr grows so much that no rounding hides it
+    without, lr_alone = parameters(make), parameters(make)
+    train(make(without), without, 1, 6)
+    other = make(lr_alone)
+    for step, options in enumerate(asked, 1):
+        other.param_groups[0].update({k: x for k, x in options.items() if k == "lr"})
+        train(other, lr_alone, step, step)
+    read = not same(values(lr_alone), values(without))  # Rprop reads it in the first step only
+    assert not read or not same(values(params), values(without)), (
+        f"six steps under {name} end where they end without it, though the same lr has an effect "
+        "when it alone is set by hand"
     )
-    try:
-        make([{"params": set(parameters(make))}])
-    except (TypeError, ValueError):
-        return
-    raise AssertionError("a set of parameters, which has no order to save them by, is taken")
-
-
-def documented_defaults_are_true(make: Any) -> None:
-    """an option's default is the one that the docstring gives"""
-    subject = make.subject
-    said = " ".join([subject.__doc__ or "", getattr(subject.__init__, "__doc__", None) or ""])
-    actual = inspect.signature(subject).parameters
-    for name, text in re.findall(
-        r"(\w+)\s*\([^()]*\):[^:]*?\(default: ([^()]+|\([^()]+\))\)", said
-    ):
-        try:
-            documented = ast.literal_eval(text.strip().strip("`"))
-        except (SyntaxError, ValueError):
-            continue
-        if name in make.options and name in actual:
-            default = actual[name].default
-            assert default == documented, (
-                f"by the docstring {name} is {documented!r} by default, and it is {default!r}"
-            )
-
-
-def groups_are_copied(make: Any) -> None:
-    """the caller's dictionaries of a parameter group are left as they were"""
-    p, q = parameters(make, (2,), (3,))
-    first, second = {"params": [p]}, {"params": [q]}
-    optimizer = make([first])
-    optimizer.add_param_group(second)
-    assert list(first) == ["params"], f"the constructor wrote {list(first)[1:]} into its argument"
-    assert list(second) == ["params"], f"add_param_group wrote {list(second)[1:]} into its argument"
 
 
 def two_side_by_side(make: Any) -> None:
@@ -279,24 +236,6 @@ def two_side_by_side(make: Any) -> None:
         "beside another optimizer of its class the parameters end at "
         f"{[x.tolist() for x in values(one)]}, alone at {[x.tolist() for x in values(alone)]}"
     )
-
-
-def invalid_options_are_refused(make: Any) -> None:
-    """an option out of its domain is refused with a ValueError or TypeError, and nothing changed"""
-    for option, bad in make.refuses:
-        params = parameters(make)
-        before = values(params)
-        try:
-            make(params, **{option: bad})
-        except (ValueError, TypeError):
-            pass
-        except Exception as e:
-            raise AssertionError(
-                f"{option}={bad!r} is refused with {type(e).__name__}, not a ValueError: {e}"
-            ) from None
-        else:
-            raise AssertionError(f"{option}={bad!r} is taken without a word")
-        assert same(values(params), before), f"refusing {option}={bad!r} changed the parameters"
 
 
 def sparse_gradients_are_refused_whole(make: Any) -> None:
@@ -324,14 +263,17 @@ def nothing_is_left_behind(make: Any) -> None:
         alive = (x for x in gc.get_objects() if issubclass(type(x), torch.Tensor))
         return sum(x.numel() for x in alive)
 
-    sizes = []
-    for begin, end in ((1, 8), (9, 24), (25, 40)):
-        train(optimizer, params, begin, end)
-        sizes.append(held())
-    first, second, third = sizes
-    assert not first < second < third, (
-        f"steps 9 to 24 left {second - first} more numbers in tensors that are kept, and steps 25 "
-        f"to 40 again {third - second}"
+    train(optimizer, params, 1, 8)
+    first = last = held()
+    done = 8
+    for end in (24, 40, 80, 160, 320, 640, 1280):
+        train(optimizer, params, done + 1, end)
+        done, before, last = end, last, held()
+        if last <= before:  # a history of the last steps is full at some time
+            return
+    raise AssertionError(
+        f"steps 9 to 1280 left {last - first} more numbers in tensors that are kept, and every "
+        "stretch of them left some"
     )
 
 
@@ -360,6 +302,8 @@ def random_numbers_go_on(make: Any) -> None:
         )
 
 
+HELPERS = (documents_a_closure,)
+
 CHECKS = (
     Check("closure", closure_is_called_once, exact=True),
     Check("options-untouched", options_are_left_alone),
@@ -367,12 +311,7 @@ CHECKS = (
     Check("gradient-buffer", gradients_may_share_a_buffer, exact=True),
     Check("zero-grad", zero_grad_clears),
     Check("scheduler", schedulers_drive_it, exact=True),
-    Check("duplicates", duplicates_are_noticed),
-    Check("iterables", iterables_are_taken, exact=True),
-    Check("defaults", documented_defaults_are_true, kind="signature"),
-    Check("groups-copied", groups_are_copied, claim="copies"),
     Check("two-live", two_side_by_side, exact=True),
-    Check("refusals", invalid_options_are_refused, claim="refusals", kind="refusal"),
     Check("memory", nothing_is_left_behind),
     Check("random", random_numbers_go_on),
     Check("sparse-refusal", sparse_gradients_are_refused_whole, claim="sparse", kind="refusal"),

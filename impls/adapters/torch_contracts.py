@@ -22,7 +22,12 @@ import torch
 
 from optconform.contracts.contract import NotApplicable, Script, Variation
 from optconform.formats import FORMATS
-from optconform.impls.adapters import torch_checks, torch_checks_saved, torch_checks_step
+from optconform.impls.adapters import (
+    torch_checks,
+    torch_checks_made,
+    torch_checks_saved,
+    torch_checks_step,
+)
 from optconform.impls.adapters.torch_checks import Check, NotOffered
 from optconform.impls.adapters.torch_repro import prelude
 from optconform.scenario import Param, Recipe
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 
 CHECKS: Mapping[ModuleType, Sequence[Check]] = {
     torch_checks_step: torch_checks_step.CHECKS,
+    torch_checks_made: torch_checks_made.CHECKS,
     torch_checks_saved: torch_checks_saved.CHECKS,
 }
 
@@ -281,7 +287,8 @@ def _script(impl: TorchLike, check: Check, make: Make) -> str:
     source = inspect.getsource(check.function)
     helpers: list[str] = []
     wanted = source
-    for helper in reversed((*torch_checks.HELPERS, *torch_checks_saved.HELPERS)):
+    of_all = [h for module in (torch_checks, *CHECKS) for h in module.HELPERS]
+    for helper in reversed(of_all):
         if f"{helper.__name__}(" in wanted:
             helpers.insert(0, inspect.getsource(helper))
             wanted += helpers[0]

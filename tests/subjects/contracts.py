@@ -3,6 +3,7 @@
 The comment beside each class says what it does wrong; tests/test_contracts.py, what must be found.
 """
 
+import collections
 import copy
 import random
 
@@ -244,6 +245,39 @@ class ClosureTooLate(Adam):  # the step takes the gradients that were there befo
         return loss
 
 
+class ClosureOnce(Adam):  # the closure is called in the first step only
+    def call(self, closure):
+        if not hasattr(self, "kept"):
+            self.kept = super().call(closure)
+        return self.kept
+
+
+class ClosureOnlyDocumented(Adam):
+    def step(self):
+        """One step.
+
+        Args:
+            closure (Callable, optional): reevaluates the model and returns the loss.
+        """
+        return super().step()
+
+
+class ClosureByAnotherName(Adam):  # no fault
+    def step(self, loss_fn=None):
+        """One step.
+
+        Args:
+            loss_fn: a closure that reevaluates the model and returns the loss.
+        """
+        return super().step(loss_fn)
+
+
+class ClosureDenied(Adam):  # no fault
+    def step(self):
+        """One step; a closure is not supported."""
+        return super().step()
+
+
 class WritesOptions(Adam):  # rounds eps, and writes it back
     def eps(self, o):
         o["eps"] = torch.tensor(o["eps"]).item()
@@ -272,6 +306,35 @@ class StrictOptions(Adam):  # what a scheduler writes into the group is no optio
 
     def of(self, lr, betas, eps, weight_decay, amsgrad, maximize):
         return lr
+
+
+class ReadsInitialLr(Adam):  # the lr from before the scheduler
+    def lr(self, o):
+        return o.get("initial_lr", o["lr"])
+
+
+class FirstLr(Adam):  # the lr of a parameter's first step, as Rprop's: no fault of a scheduler
+    def one(self, p, g, s, o):
+        super().one(p, g, s, {**o, "lr": s.setdefault("lr", o["lr"])})
+
+
+class LrAsTensor(Adam):  # no fault: a scheduler writes into the tensor
+    def add_param_group(self, param_group):
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float64)
+
+    def lr(self, o):
+        return float(o["lr"])
+
+
+class TensorsInGroups(Adam):  # no fault: its first moments are a tuple of tensors in the group
+    def memory(self, p, o):
+        s = super().memory(p, o)
+        if "firsts" not in o:
+            o["firsts"] = tuple(torch.zeros_like(q) for q in o["params"])
+        s["exp_avg"] = o["firsts"][next(k for k, q in enumerate(o["params"]) if p is q)]
+        return s
 
 
 class TakesTwice(Adam):  # a parameter may come in any number of groups
@@ -351,6 +414,42 @@ class KeepsFirstLr(Adam):  # a loaded checkpoint does not set the lr of the firs
         self.param_groups[0]["lr"] = lr
 
 
+def keeping(name):
+    """A load_state_dict that leaves this option of the first group as it was."""
+
+    def load_state_dict(self, saved):
+        was = self.param_groups[0][name]
+        torch.optim.Optimizer.load_state_dict(self, saved)
+        self.param_groups[0][name] = was
+
+    return load_state_dict
+
+
+class KeepsDecay(Adam):
+    load_state_dict = keeping("weight_decay")
+
+
+class KeepsBetas(Adam):
+    load_state_dict = keeping("betas")
+
+
+class KeepsMaximize(Adam):
+    load_state_dict = keeping("maximize")
+
+
+class BackToDefaultEps(Adam):  # the first group's eps is by default again
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        self.param_groups[0]["eps"] = self.defaults["eps"]
+
+
+class FirstDecayForAll(Adam):  # a loaded checkpoint gives every group the first one's decay
+    def load_state_dict(self, saved):
+        super().load_state_dict(saved)
+        for group in self.param_groups[1:]:
+            group["weight_decay"] = self.param_groups[0]["weight_decay"]
+
+
 class FirstOptionsForAll(Adam):  # a loaded checkpoint gives every group the first one's options
     def load_state_dict(self, saved):
         super().load_state_dict(saved)
@@ -381,6 +480,23 @@ class HalfTime(Adam):  # a step counter in float16, whatever the parameter's dty
         if not torch.is_tensor(s["step"]):
             s["step"] = torch.tensor(float(s["step"]), dtype=torch.float16)
         return s
+
+
+class ShortTime(Adam):  # a step counter in int16
+    def memory(self, p, o):
+        s = super().memory(p, o)
+        s["step"] = torch.as_tensor(s["step"], dtype=torch.int16)
+        return s
+
+
+class NoFusedHere(Adam):  # no fault: one of its paths needs a device that is not there
+    def __init__(
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, foreach=None,
+        fused=None,
+    ):  # fmt: skip
+        if fused:
+            raise RuntimeError("fused=True needs parameters on a GPU")
+        super().__init__(params, lr, betas, eps, weight_decay)
 
 
 class SharesOptions(Adam):  # takes the checkpoint's groups as they are
@@ -440,6 +556,28 @@ class AnotherDefault(Adam):
     """
 
 
+class ResolvedDefault(Adam):  # no fault
+    """Adam.
+
+    Args:
+        eps (float, optional): what keeps the denominator from zero (default: 1e-8)
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=None, weight_decay=0.0):
+        super().__init__(params, lr, betas, 1e-8 if eps is None else eps, weight_decay)
+
+
+class ResolvedOtherwise(Adam):
+    """Adam.
+
+    Args:
+        eps (float, optional): what keeps the denominator from zero (default: 1e-8)
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=None, weight_decay=0.0):
+        super().__init__(params, lr, betas, 1e-6 if eps is None else eps, weight_decay)
+
+
 class WritesGroups(reference.Adam):  # fills in options in the caller's dictionary
     def add_param_group(self, param_group):
         self._check({**self.defaults, **param_group})
@@ -457,6 +595,10 @@ class OwnOption(Adam):
 
     def lr(self, o):
         return super().lr(o) * o["warmup"]
+
+
+class NoDropIn(OwnOption):  # no fault
+    """An Adam that warms up.  It is **not** a drop-in replacement for torch.optim.Adam."""
 
 
 class EntriesSquared(Adam):  # the second moment of a sparse gradient, entry by entry
@@ -486,6 +628,12 @@ class RowMajor(Adam):  # the gradient in the order of memory, if it has four dim
 class Hoards(Adam):  # every gradient that it ever saw
     def one(self, p, g, s, o):
         self.seen = [*getattr(self, "seen", ()), g.clone()]
+        super().one(p, g, s, o)
+
+
+class Remembers(Adam):  # no fault: the norms of the last gradients, and no more
+    def one(self, p, g, s, o):
+        s.setdefault("norms", collections.deque(maxlen=64)).append(g.norm())
         super().one(p, g, s, o)
 
 
