@@ -230,3 +230,123 @@ def test_two_implementations_have_two_names(
     told = "two different implementations are called 'mylib:SGD'; give each a name of its own"
     assert (done.returncode, told in said) == (status, third == "wrong"), said
     assert "passed" not in said and "Traceback" not in said
+
+
+RAISES = """
+import torch
+from optconform.testing import conformance_tests
+
+class Raises(torch.optim.SGD):
+    def step(self, closure=None):
+        raise ValueError("not today")
+
+TestRaises = conformance_tests(Raises, spec="sgd", dtypes=["float32"], examples=2)
+def test_nothing():
+    pass
+"""
+
+ENTRY = """
+[[divergence]]
+id = "{id}"
+issue = "https://example.org/issues/7"
+implementation = "test_it:{subject}"
+spec = "sgd"
+dtype = "float32"
+check = "run"
+says = "step #: raised ValueError: not today"
+"""
+
+
+def ours(folder: Path, *options: str) -> tuple[int, str]:
+    """Exit status and output of pytest in ``folder``; nothing it does ends in a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--hypothesis-profile", "ci",
+         "-rfsx", *options],
+        cwd=folder, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "INTERNALERROR" not in said and "Traceback" not in said, said
+    return done.returncode, said
+
+
+@pytest.fixture
+def raising(tmp_path: Path) -> Path:
+    """A folder with a subject that raises, which is known, and an entry about nothing."""
+    (tmp_path / "test_it.py").write_text(RAISES)
+    known = ENTRY.format(id="there", subject="Raises") + ENTRY.format(id="gone", subject="Gone")
+    (tmp_path / "known.toml").write_text(known)
+    return tmp_path
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]])
+def test_an_entry_about_nothing_is_a_warning_where_warnings_are_errors(
+    raising: Path, options: list[str]
+) -> None:
+    (raising / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    status, said = ours(raising, "--optconform-known=known.toml", *options)
+    assert status == 0, said
+    assert "XFAIL" in said
+    assert (
+        said.count("known divergence 'gone' (https://example.org/issues/7) is about nothing") == 1
+    )
+
+
+def test_what_was_not_selected_is_not_warned_of(raising: Path) -> None:
+    """A node id leaves out what an entry may be about; -k, or a plugin that comes first, only what
+    was seen to be there."""
+    known = "--optconform-known=known.toml"
+    assert "about nothing" not in ours(raising, known, "test_it.py::TestRaises::test_run")[1]
+    (raising / "conftest.py").write_text(
+        "import pytest\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    items[:] = [i for i in items if 'Raises' not in i.nodeid or 'param]' in i.nodeid]\n"
+    )
+    more = RAISES.partition("def test_nothing")[0].replace("Raises", "Gone")
+    (raising / "test_more.py").write_text(more)
+    gone = (raising / "known.toml").read_text().replace("test_it:Gone", "test_more:Gone")
+    (raising / "known.toml").write_text(gone)
+    status, said = ours(raising, known, "-k", "TestRaises")
+    assert (status, "about nothing" in said) == (0, False), said
+
+
+def test_a_known_divergence_fails_where_xfail_is_off(raising: Path) -> None:
+    status, said = ours(raising, "--optconform-known=known.toml", "--runxfail")
+    assert status == 1
+    assert "test_it:Raises (sgd, float32): step 1: raised ValueError: not today" in said
+    assert "It is known: https://example.org/issues/7" in said
+    assert "FAILED test_it.py::TestRaises::test_run[float32]" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--optconform-json=/proc/x.json"], "cannot write /proc/x.json"),
+        (["--optconform-json=" + "n" * 300], "cannot write nnn"),
+        (["--optconform-known=" + "n" * 300], "--optconform-known: cannot read nnn"),
+        (["--optconform-report=a", "--optconform-json=./a"], "a would be written twice"),
+        (
+            ["--optconform-known=known.toml", "--optconform-json=known.toml"],
+            "known.toml is read, and would be written over",
+        ),
+    ],
+)
+def test_files_are_looked_at_first(raising: Path, options: list[str], sentence: str) -> None:
+    status, said = ours(raising, *options)
+    assert (status, said.count(sentence)) == (4, 1), said
+
+
+def test_a_known_file_in_the_configuration_is_beside_it(raising: Path) -> None:
+    (raising / "pytest.ini").write_text("[pytest]\naddopts = --optconform-known=known.toml\n")
+    (raising / "below").mkdir()
+    (raising / "test_it.py").rename(raising / "below" / "test_it.py")
+    status, said = ours(raising / "below")
+    assert (status, "XFAIL" in said) == (0, True), said
+
+
+def test_a_test_that_changes_the_folder_does_not_take_the_record_with_it(raising: Path) -> None:
+    (raising / "test_it.py").write_text(
+        RAISES.replace("    pass", "    __import__('os').chdir('/')")
+    )
+    assert ours(raising, "--optconform-json=record.json")[0] == 1
+    assert (raising / "record.json").exists()
