@@ -25,6 +25,7 @@ from .record import dumps, plain, write
 from .scenario import SetHyper, from_json, to_json
 from .spec import Spec, Value
 from .spec_file import load
+from .surroundings import default_device, set_default_device
 from .without import without
 from .worker import NO_CHECKS
 
@@ -209,7 +210,8 @@ def _examined(cell: Cell, spec: Spec, settings: Settings) -> Result:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Give the process back its random states, default dtype, threads and grad mode afterwards."""
+    """Judge on the CPU, which is where tensors are made that are to be looked at; give the process
+    back its random states, default device and dtype, threads and grad mode afterwards."""
     python, old = random.getstate(), np.random.get_state()
     torch = sys.modules.get("torch")
     if torch is None:
@@ -221,12 +223,15 @@ def undisturbed() -> Iterator[None]:
         return
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     generator, grad = torch.get_rng_state(), torch.is_grad_enabled()
+    device = default_device(torch)
+    set_default_device(torch, "cpu")
     torch.set_num_threads(1)  # judged tensors are small
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
+        set_default_device(torch, device)
         torch.set_rng_state(generator)
         torch.set_grad_enabled(grad)
         random.setstate(python)

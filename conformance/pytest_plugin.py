@@ -88,9 +88,7 @@ def _outputs(config: pytest.Config, known_path: str | None) -> dict[str, Path]:
         raise pytest.UsageError(f"optconform: {e}") from None
     except OSError as e:  # a name that the system cannot even look for
         raise pytest.UsageError(f"optconform: cannot write {e.filename}: {e.strerror}") from None
-    # a test may change the current folder, so each is where it was when it was asked for
-    pairs = zip(asked, found, strict=True)
-    return {name: path.absolute() for name, path in pairs if path is not None}
+    return {name: path for name, path in zip(asked, found, strict=True) if path is not None}
 
 
 def _distributing(config: pytest.Config) -> bool:
@@ -270,8 +268,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
     for name, render in (("json", dumps), ("report", render_html)):
         if name in wanted:
             write(wanted[name], render(made))
-            asked = config.getoption(f"optconform_{name}")
-            terminalreporter.write_line(f"optconform: wrote {asked}")
+            terminalreporter.write_line(f"optconform: wrote {wanted[name]}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
