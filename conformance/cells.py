@@ -9,16 +9,17 @@ import hashlib
 import json
 import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .contracts.contract import BringsContracts
 from .draws import keeping
 from .errors import RequestError
-from .examine import Examination, Settings, describe
+from .examine import CHECKS, Examination, Settings, describe
 from .implementation import Implementation, lacks, one_line, traceback_of
 from .known import Divergence, admit, for_cell, replays, settle
 from .record import dumps, plain, write
@@ -119,7 +120,8 @@ class Judge:
 
     def _judged(self, cell: Cell) -> Result:
         spec = load(cell.spec)
-        entries = for_cell((*cell.known, *self.known), cell.described, spec)
+        checks = _checks(cell.implementation)
+        entries = for_cell((*cell.known, *self.known), cell.described, spec, checks)
         saved = self._saved(cell)
         settings = Settings(
             examples=self.examples or cell.examples,
@@ -170,6 +172,12 @@ class Judge:
             scenario = finding.get("scenario")
             if isinstance(scenario, dict) and "groups" in scenario:
                 self.database.save(_key(cell), _bytes(scenario))
+
+
+def _checks(implementation: Implementation) -> Collection[str] | None:
+    """The names of all checks; None for what brings some of its own, made elsewhere."""
+    ours = type(implementation).__module__.startswith("optconform.")
+    return CHECKS if ours or not isinstance(implementation, BringsContracts) else None
 
 
 def _key(cell: Cell) -> bytes:

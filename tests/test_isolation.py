@@ -274,9 +274,7 @@ def throw(error: BaseException) -> Callable[[], None]:
     return act
 
 
-@pytest.mark.parametrize(
-    "error", [BaseException("x"), SystemExit(3), pytest.skip.Exception("x"), ValueError("x")]
-)
+@pytest.mark.parametrize("error", [BaseException("x"), pytest.fail.Exception("x")])
 def test_whatever_a_subject_raises_is_its_own(error: BaseException) -> None:
     assert raising(throw(error)).crash is error
 
