@@ -214,8 +214,8 @@ def _check_named(d: Divergence, names: Collection[str]) -> None:
 def _tensors(spec: Spec) -> list[str]:
     """What equations are checked of, in all variants of a spec."""
     choices = [c for a in spec.axes.values() for c in (*a.choices.values(), a.number) if c]
-    states = [s for part in (spec, *choices) for s in part.states.values()]
-    return ["param", *dict.fromkeys(s.torch_name for s in states)]
+    states = [spec.states, *(c.states for c in choices)]
+    return ["param", *dict.fromkeys(s.torch_name for some in states for s in some.values())]
 
 
 def replays(entries: Sequence[Divergence]) -> list[Divergence]:
