@@ -1,7 +1,7 @@
 """Known divergences on the command line: ``check --known`` and the command ``known``."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import click
 
 from . import known
 from .errors import RequestError
+from .implementation import LIBRARIES
 from .known import Divergence, for_cell, replays
 from .options import output_files
 from .printing import say
@@ -20,14 +21,16 @@ from .worker import Job
 
 
 def with_known(
-    jobs: Sequence[Job], divergences: Sequence[Divergence]
+    jobs: Sequence[Job], divergences: Sequence[Divergence], checks: Collection[str]
 ) -> tuple[list[Job], list[tuple[Divergence, ...]]]:
     """The jobs with the scenarios of what is known of them, and the entries about each; entries
-    about none are told."""
+    about none are told.  ``checks`` are all that optconform has; libraries that other packages
+    bring may have more."""
     made, entries, cells = [], [], []
     for job in jobs:
         cell = {**asdict(job), "spec": job.spec_name}
-        about = for_cell(divergences, cell, load(job.spec))
+        ours = ":" in job.target or job.target in LIBRARIES
+        about = for_cell(divergences, cell, load(job.spec), checks if ours else None)
         saved = [to_json(d.scenario) for d in replays(about) if d.scenario is not None]
         made.append(replace(job, settings={**job.settings, "replay": saved}) if saved else job)
         entries.append(about)

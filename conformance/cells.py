@@ -9,22 +9,24 @@ import hashlib
 import json
 import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .contracts.contract import BringsContracts
 from .draws import keeping
 from .errors import RequestError
-from .examine import Examination, Settings, describe
+from .examine import CHECKS, Examination, Settings, describe
 from .implementation import Implementation, lacks, one_line, traceback_of
 from .known import Divergence, admit, for_cell, replays, settle
 from .record import dumps, plain, write
 from .scenario import SetHyper, from_json, to_json
 from .spec import Spec, Value
 from .spec_file import load
+from .surroundings import default_device, set_default_device
 from .without import without
 from .worker import NO_CHECKS
 
@@ -118,7 +120,8 @@ class Judge:
 
     def _judged(self, cell: Cell) -> Result:
         spec = load(cell.spec)
-        entries = for_cell((*cell.known, *self.known), cell.described, spec)
+        checks = _checks(cell.implementation)
+        entries = for_cell((*cell.known, *self.known), cell.described, spec, checks)
         saved = self._saved(cell)
         settings = Settings(
             examples=self.examples or cell.examples,
@@ -171,6 +174,12 @@ class Judge:
                 self.database.save(_key(cell), _bytes(scenario))
 
 
+def _checks(implementation: Implementation) -> Collection[str] | None:
+    """The names of all checks; None for what brings some of its own, made elsewhere."""
+    ours = type(implementation).__module__.startswith("optconform.")
+    return CHECKS if ours or not isinstance(implementation, BringsContracts) else None
+
+
 def _key(cell: Cell) -> bytes:
     return f"optconform {cell.label} {load(cell.spec).name}".encode()
 
@@ -209,7 +218,8 @@ def _examined(cell: Cell, spec: Spec, settings: Settings) -> Result:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Give the process back its random states, default dtype, threads and grad mode afterwards."""
+    """Judge on the CPU, which is where tensors are made that are to be looked at; give the process
+    back its random states, default device and dtype, threads and grad mode afterwards."""
     python, old = random.getstate(), np.random.get_state()
     torch = sys.modules.get("torch")
     if torch is None:
@@ -221,12 +231,15 @@ def undisturbed() -> Iterator[None]:
         return
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     generator, grad = torch.get_rng_state(), torch.is_grad_enabled()
+    device = default_device(torch)
+    set_default_device(torch, "cpu")
     torch.set_num_threads(1)  # judged tensors are small
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
+        set_default_device(torch, device)
         torch.set_rng_state(generator)
         torch.set_grad_enabled(grad)
         random.setstate(python)

@@ -181,7 +181,7 @@ def check(
             ]
     checks = known_checks()
     begin = time.monotonic()
-    todo, entries = with_known(todo, divergences)
+    todo, entries = with_known(todo, divergences, checks)
     where = (
         partial(run_on_cluster, address=cluster)
         if cluster is not None

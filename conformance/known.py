@@ -15,11 +15,12 @@ A finding is known if all of this fits it, numbers apart; another fault at the s
 The scenario is run again strictly: where it no longer fails the entry is stale, and that is told.
 """
 
+import difflib
 import itertools
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from .printing import visible
 from .scenario import AddGroup, Scenario, SetHyper, Step, fits, from_json
 from .spec import Spec
 
+BY_TENSOR = ("lockstep", "free-running")  # checks whose findings are named by the tensor
 LARGEST = 1_000_000  # elements times steps of a saved scenario
 
 TEXTS = ("id", "issue", "versions", "implementation", "spec", "dtype", "check", "says", "scenario")
@@ -175,21 +177,45 @@ def admit(scenario: Scenario, spec: Spec) -> None:
 
 
 def for_cell(
-    known: Iterable[Divergence], result: Mapping[str, str], spec: Spec
+    known: Iterable[Divergence],
+    result: Mapping[str, str],
+    spec: Spec,
+    checks: Collection[str] | None = None,
 ) -> tuple[Divergence, ...]:
-    """The entries about a cell (implementation, dtype, version), their scenarios checked."""
+    """The entries about a cell (implementation, dtype, version), their scenarios checked.
+
+    ``checks`` are all that there are, apart from the tensors of ``spec``; None where they cannot be
+    told.  An entry about another is a slip of the pen: no run could bring its finding, so that it
+    would be called stale.
+    """
     found = tuple(
         d
         for d in known
         if d.concerns(result["implementation"], spec.name, result["dtype"], result["version"])
     )
     for d in found:
+        if checks is not None:
+            _check_named(d, [*_tensors(spec), *(c for c in checks if c not in BY_TENSOR)])
         if d.scenario is not None:
             try:
                 admit(d.scenario, spec)
             except RequestError as e:
                 raise RequestError(f"{d.name}: {e}") from None
     return found
+
+
+def _check_named(d: Divergence, names: Collection[str]) -> None:
+    if d.check in names:
+        return
+    near = difflib.get_close_matches(d.check, names, 1, 0)
+    raise RequestError(f"{d.name}: there is no check {d.check!r}; the nearest is {near[0]!r}")
+
+
+def _tensors(spec: Spec) -> list[str]:
+    """What equations are checked of, in all variants of a spec."""
+    choices = [c for a in spec.axes.values() for c in (*a.choices.values(), a.number) if c]
+    states = [spec.states, *(c.states for c in choices)]
+    return ["param", *dict.fromkeys(s.torch_name for some in states for s in some.values())]
 
 
 def replays(entries: Sequence[Divergence]) -> list[Divergence]:

@@ -1,9 +1,11 @@
 """The pytest plugin: options, reports, and one judgement for all processes of a run."""
 
+import contextlib
 import json
 import random
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +14,14 @@ import pytest
 from .errors import RequestError
 
 if TYPE_CHECKING:
-    from .cells import Judge
+    from .cells import Cell, Judge
     from .known import Divergence
 
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 KNOWN = pytest.StashKey[tuple["Divergence", ...]]()
 SEED = pytest.StashKey[tuple[int, bool]]()
+OUTPUTS = pytest.StashKey[dict[str, Path]]()
+CELLS = pytest.StashKey[list["Cell"]]()
 
 OPTIONS = {
     "report": ("F.html", "Write the conformance report to this file."),
@@ -45,19 +49,46 @@ def pytest_configure(config: pytest.Config) -> None:
     examples = config.getoption("optconform_examples")
     if examples is not None and examples < 1:
         raise pytest.UsageError("--optconform-examples must be at least 1")
-    for name in ("report", "json"):
-        path = config.getoption(f"optconform_{name}")
-        if path is not None and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
-            raise pytest.UsageError(f"--optconform-{name}: cannot write {path}")
-    if path := config.getoption("optconform_known"):
+    known_path = config.getoption("optconform_known")
+    if known_path:
         from . import known
 
+        known_path = str(_found_file(config, known_path))
         try:
-            config.stash[KNOWN] = known.read(Path(path))
-        except RequestError as e:
+            config.stash[KNOWN] = known.read(Path(known_path))
+        except (RequestError, OSError) as e:
             raise pytest.UsageError(f"--optconform-known: {e}") from None
+    if not hasattr(config, "workerinput"):  # a worker writes nothing of its own
+        config.stash[OUTPUTS] = _outputs(config, known_path)
     if _distributing(config):
         config.stash[FOLDER] = tempfile.TemporaryDirectory(prefix="optconform-")
+
+
+def _found_file(config: pytest.Config, path: str) -> Path:
+    """A file that an option names: in ``addopts`` it is relative to the configuration, and pytest
+    may be called in any folder below."""
+    there = config.rootpath / path
+    with contextlib.suppress(OSError):  # a name too long for a file
+        if not Path(path).exists() and there.exists():
+            return there
+    return Path(path)
+
+
+def _outputs(config: pytest.Config, known_path: str | None) -> dict[str, Path]:
+    """The files to be written at the end.  That they can be is tried now, as on the command line:
+    a name that is no good must not cost the run."""
+    asked = {n: config.getoption(f"optconform_{n}") for n in ("report", "json")}
+    if all(path is None for path in asked.values()):
+        return {}
+    from .options import output_files
+
+    try:
+        found = output_files(*asked.values(), reads=[known_path])
+    except RequestError as e:
+        raise pytest.UsageError(f"optconform: {e}") from None
+    except OSError as e:  # a name that the system cannot even look for
+        raise pytest.UsageError(f"optconform: cannot write {e.filename}: {e.strerror}") from None
+    return {name: path for name, path in zip(asked, found, strict=True) if path is not None}
 
 
 def _distributing(config: pytest.Config) -> bool:
@@ -73,6 +104,7 @@ def pytest_configure_node(node: Any) -> None:
     if FOLDER in node.config.stash:
         node.workerinput["optconform_folder"] = node.config.stash[FOLDER].name
     node.workerinput["optconform_seed"] = _seed(node.config)
+    node.workerinput["optconform_selected"] = _selected(node.config)
 
 
 def _seed(config: pytest.Config) -> tuple[int, bool]:
@@ -115,15 +147,25 @@ def _judge(config: pytest.Config) -> "Judge":
     return config.stash[JUDGE]
 
 
+def _case(item: pytest.Item) -> Any:
+    """What a conformance test is about; None for every other item."""
+    case = getattr(getattr(item, "callspec", None), "params", {}).get("case")
+    return case if type(case).__module__ == "optconform.testing" else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Remember every cell that is there, before -k, -m or a plugin takes its items away."""
+    if case := _case(item):
+        item.config.stash.setdefault(CELLS, []).append(case.cell)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Make the judge, bring the items of a cell together, and warn of known divergences that
     concern nothing that was collected."""
-    cells, places, met = {}, [], []
+    cells, places = {}, []
     for place, item in enumerate(items):
-        case: Any = getattr(getattr(item, "callspec", None), "params", {}).get("case")
-        if type(case).__module__ == "optconform.testing":
-            met.append(case.cell)
+        if case := _case(item):
             cells[case.cell.key] = case.cell
             places.append((case.cell.key, place))
     if not cells:
@@ -133,18 +175,55 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [items[place] for _, place in sorted(places, key=lambda p: (turn[p[0]], p[1]))]
     for (_, place), item in zip(places, ours, strict=True):
         items[place] = item
-    from .known import unmatched
-
+    met = config.stash.get(CELLS, [])
     judge = _judge(config)
     told = [sentence for cell in met if (sentence := judge.taken(cell))]
     if told and not hasattr(config, "workerinput"):  # of a worker's it is the items that fail
         raise pytest.UsageError(f"optconform: {told[0]}")
-    if getattr(config, "workerinput", {}).get("workerid", "gw0") != "gw0":
+    if getattr(config, "workerinput", {}).get("workerid", "gw0") != "gw0" or _selected(config):
         return
-    described = [c.described for c in cells.values()]
-    entries = {d.id: d for c in cells.values() for d in c.known} | {d.id: d for d in judge.known}
-    for sentence in unmatched(entries.values(), described):
-        config.issue_config_time_warning(pytest.PytestWarning(sentence), stacklevel=2)
+    every = {c.key: c for c in met}.values()
+    entries = {d.id: d for c in every for d in c.known} | {d.id: d for d in judge.known}
+    _warn_of_unmatched(config, entries.values(), every)
+
+
+def _selected(config: pytest.Config) -> bool:
+    """Whether only some of the items that are there were collected: then it cannot be told what an
+    entry about none of them is about.  A worker is told, for it sees other arguments."""
+    given = getattr(config, "workerinput", {}).get("optconform_selected")
+    if given is not None:
+        return bool(given)
+    named = config.args_source == pytest.Config.ArgsSource.ARGS and any(
+        not (config.invocation_params.dir / argument).is_dir() for argument in config.args
+    )
+    return named or bool(config.getoption("lf", False))
+
+
+def _warn_of_unmatched(
+    config: pytest.Config, entries: Iterable["Divergence"], cells: Iterable["Cell"]
+) -> None:
+    from .known import unmatched
+
+    for sentence in unmatched(entries, [c.described for c in cells]):
+        warning = pytest.PytestWarning(sentence)
+        try:
+            config.issue_config_time_warning(warning, stacklevel=2)
+        except pytest.PytestWarning:  # -W error: raised here, it would end the whole run
+            _tell_all_the_same(config, warning)
+
+
+def _tell_all_the_same(config: pytest.Config, warning: pytest.PytestWarning) -> None:
+    """Hand a warning that filters make an error to those who tell the warnings of a run."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.warn(warning, stacklevel=1)
+    for message in caught:
+        config.hook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": message, "when": "config", "nodeid": "",
+                "location": (message.filename, message.lineno, "_tell_all_the_same"),
+            }
+        )  # fmt: skip
 
 
 def _found(config: pytest.Config) -> list[dict[str, Any]]:
@@ -166,8 +245,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Iterator[None]:
     yield
-    wanted = {n: config.getoption(f"optconform_{n}") for n in ("report", "json")}
-    if hasattr(config, "workerinput") or not any(wanted.values()):
+    wanted = config.stash.get(OUTPUTS, {})
+    if not wanted:
         return
     found = _found(config)
     if not found:
@@ -187,8 +266,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
     }
     made = json.loads(dumps(record(results, run, [f["spec"] for f in found], CHECKS)))
     for name, render in (("json", dumps), ("report", render_html)):
-        if wanted[name]:
-            write(Path(wanted[name]), render(made))
+        if name in wanted:
+            write(wanted[name], render(made))
             terminalreporter.write_line(f"optconform: wrote {wanted[name]}")
 
 

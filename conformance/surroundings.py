@@ -13,6 +13,8 @@ import numpy as np
 _HALF = np.array([0.5])
 _TINY = np.array([np.finfo(np.float64).tiny])
 
+MISSING = "one that is not there"
+
 WORDS = {
     "flushes": "whether subnormal numbers are flushed to zero",
     "errors": "numpy's handling of floating-point errors",
@@ -20,6 +22,7 @@ WORDS = {
     "threads": "torch's number of threads",
     "grad": "whether torch records gradients",
     "deterministic": "whether torch insists on deterministic algorithms",
+    "device": "torch's default device",
 }
 
 
@@ -35,8 +38,27 @@ def look() -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "grad": torch.is_grad_enabled(),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "device": default_device(torch),
         }
     return found
+
+
+def default_device(torch: Any) -> str:
+    """torch's default device, by its name."""
+    try:
+        return str(torch.get_default_device())
+    except Exception:  # torch tries it; one that this machine lacks can be set all the same
+        return MISSING
+
+
+def set_default_device(torch: Any, device: str) -> None:
+    """Set it to ``device``; to nothing where that is what it is then, since a default that is set
+    slows down every call of torch."""
+    if default_device(torch) == device:
+        return
+    torch.set_default_device(None)
+    if device not in (MISSING, default_device(torch)):
+        torch.set_default_device(device)
 
 
 def give_back(before: Mapping[str, Any]) -> str:
@@ -54,6 +76,7 @@ def give_back(before: Mapping[str, Any]) -> str:
             torch.set_num_threads(before["threads"])
             torch.set_grad_enabled(before["grad"])
             torch.use_deterministic_algorithms(before["deterministic"])
+            set_default_device(torch, before["device"])
     told = (f"{WORDS[n]} ({_plain(before[n])} before, {_plain(now[n])} after)" for n in changed)
     return f"it changed {' and '.join(told)} for the whole process"
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .formats import FORMATS, Format
 from .implementation import Floats, Implementation, Session, Unsupported, shares_clock
+from .interrupted import from_outside
 from .play import Gradients, act, turns
 from .scenario import AddGroup, Event, Group, Reload, Scenario, SetHyper, Step, initial
 from .spec import Spec, Value
@@ -55,7 +56,9 @@ def run(implementation: Implementation, scenario: Scenario, spec: Spec, *, first
         _drive(session, known, feed, trace, first, shared=shares_clock(implementation))
     except Unsupported:
         raise
-    except (Exception, SystemExit) as e:  # a crash is a finding, never silence
+    except BaseException as e:  # a crash is a finding, never silence
+        if from_outside(e):
+            raise
         trace.crash = e
     finally:
         _leave_if_forked(home)

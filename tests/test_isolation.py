@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from optconform import worker
+from optconform import surroundings, worker
+from optconform.cells import undisturbed
+from optconform.interpreter import Interpreted, machine
+from optconform.scenario import Group, Param, Recipe, Scenario, Step
+from optconform.spec_file import load
+from optconform.trace import Trace, run
 from optconform.worker import Job, Waiting
 
 ROOT = Path(__file__).parent.parent
@@ -227,3 +236,59 @@ def test_each_is_charged_with_what_is_its_own(
     result = worker._run_job(process, job, 5, 2**30, lambda job, message: None)
     assert result["message"] == summary
     assert timeouts[-1] == waited
+
+
+def test_the_default_device_is_given_back() -> None:
+    told = "it changed torch's default device (cpu before, meta after) for the whole process"
+    torch.set_default_device("meta")
+    try:
+        with undisturbed():
+            assert torch.tensor([1.0]).item() == 1.0
+            around = surroundings.look()
+            torch.set_default_device("meta")
+            assert surroundings.give_back(around) == told
+            assert torch.get_default_device().type == "cpu"
+            torch.set_default_device("cuda:99")
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_device(None)
+
+
+def raising(act: Callable[[], Any]) -> Trace:
+    """The trace of a subject that does ``act`` as it is built."""
+
+    class Acts(Interpreted):
+        def start(self, scenario: Scenario, spec: Any) -> Any:
+            act()
+
+    spec = load("sgd")
+    group = Group(spec.defaults, (Param((1,), Recipe("ones"), Recipe("zeros")),))
+    scenario = Scenario("sgd", "float32", (group,), (Step(),))
+    return run(Acts(machine(spec, {}), "mine:SGD"), scenario, spec)
+
+
+def throw(error: BaseException) -> Callable[[], None]:
+    def act(*_: Any) -> None:
+        raise error
+
+    return act
+
+
+@pytest.mark.parametrize("error", [BaseException("x"), pytest.fail.Exception("x")])
+def test_whatever_a_subject_raises_is_its_own(error: BaseException) -> None:
+    assert raising(throw(error)).crash is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), GeneratorExit()])
+def test_an_interrupt_goes_on(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        raising(throw(error))
+
+
+def test_a_timeout_that_comes_by_a_signal_goes_on() -> None:
+    before = signal.signal(signal.SIGALRM, throw(pytest.fail.Exception("took too long")))
+    try:
+        with pytest.raises(pytest.fail.Exception, match="took too long"):
+            raising(lambda: os.kill(os.getpid(), signal.SIGALRM))
+    finally:
+        signal.signal(signal.SIGALRM, before)

@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from optconform import known
-from optconform.adopting import known_command
+from optconform.adopting import known_command, with_known
+from optconform.cells import Cell, Judge
 from optconform.errors import RequestError
-from optconform.known import Divergence, admit, entry_of, read, settle, stale
+from optconform.examine import CHECKS
+from optconform.interpreter import Interpreted, machine
+from optconform.known import Divergence, admit, entry_of, for_cell, read, settle, stale
 from optconform.record import SCHEMA
 from optconform.reports import render_html, render_markdown
 from optconform.scenario import Group, Param, Recipe, Scenario, SetHyper, Step, to_json
 from optconform.spec_file import load
+from optconform.worker import Job
 
 EVIL = "</script><img src=x onerror=alert(1)>'\"\\\n]] = \x7f\x00 é😀"
 SGD = load("sgd")
@@ -137,6 +141,45 @@ def test_a_contract_that_compares_runs_is_not_known_by_one_of_them() -> None:
     )
     contracts = {"contracts": {"late-gradient": "broken"}}
     assert stale(result(checks=contracts, replayed=[[]]), [entry]) == []
+
+
+CELL = {"implementation": "lib:SGD", "spec": "sgd", "dtype": "float32", "version": "2.0"}
+
+
+@pytest.mark.parametrize(
+    ("check", "near"), [("parma", "param"), ("momentum_bufer", "momentum_buffer"), ("rnu", "run")]
+)
+def test_a_check_that_is_not_there_is_not_fixed(check: str, near: str) -> None:
+    """Of a library that brings checks of its own, nobody can tell."""
+    entry = _entry(check=check)
+    said = f"known divergence 'x' .*: there is no check '{check}'; the nearest is '{near}'"
+    with pytest.raises(RequestError, match=said):
+        for_cell([entry], CELL, SGD, CHECKS)
+    assert for_cell([entry], CELL, SGD, None) == (entry,)
+    assert for_cell([entry], {**CELL, "dtype": "float64"}, SGD, CHECKS) == ()
+
+
+@pytest.mark.parametrize("check", ["param", "momentum_buffer", "run", "determinism", "closure"])
+def test_every_check_may_be_known(check: str) -> None:
+    assert for_cell([_entry(check=check)], CELL, SGD, CHECKS) != ()
+
+
+@pytest.mark.parametrize("target", ["tests/subjects/faithful.py:SGD", "reference"])
+def test_the_command_line_refuses_it_before_it_judges(target: str) -> None:
+    job = Job(target, None, "lib:SGD", "sgd", "sgd", "float32", {}, {}, version="2.0")
+    with pytest.raises(RequestError, match="there is no check 'parma'"):
+        with_known([job], [_entry(check="parma")], CHECKS)
+    assert with_known([replace(job, target="elsewhere")], [_entry(check="theirs")], CHECKS)
+
+
+@pytest.mark.parametrize("at_large", [False, True])
+def test_a_test_suite_refuses_it(at_large: bool) -> None:
+    entry = _entry(check="parma", implementation="mine:SGD")
+    subject = Interpreted(machine(SGD, {}), "mine:SGD")
+    known_here = () if at_large else (entry,)
+    cell = Cell(subject, "sgd", {}, "float32", {}, ("float32",), 1, 2, 0, known_here)
+    with pytest.raises(RequestError, match="there is no check 'parma'"):
+        Judge(known=(entry,) if at_large else ()).result(cell)
 
 
 def test_the_range_of_versions_counts() -> None:

@@ -230,3 +230,165 @@ def test_two_implementations_have_two_names(
     told = "two different implementations are called 'mylib:SGD'; give each a name of its own"
     assert (done.returncode, told in said) == (status, third == "wrong"), said
     assert "passed" not in said and "Traceback" not in said
+
+
+RAISES = """
+import torch
+from optconform.testing import conformance_tests
+
+class Raises(torch.optim.SGD):
+    def step(self, closure=None):
+        raise ValueError("not today")
+
+TestRaises = conformance_tests(Raises, spec="sgd", dtypes=["float32"], examples=2)
+def test_nothing():
+    pass
+"""
+
+ENTRY = """
+[[divergence]]
+id = "{id}"
+issue = "https://example.org/issues/7"
+implementation = "test_it:{subject}"
+spec = "sgd"
+dtype = "float32"
+check = "run"
+says = "step #: raised ValueError: not today"
+"""
+
+
+def ours(folder: Path, *options: str) -> tuple[int, str]:
+    """Exit status and output of pytest in ``folder``; nothing it does ends in a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--hypothesis-profile", "ci",
+         "-rfsx", *options],
+        cwd=folder, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "INTERNALERROR" not in said and "Traceback" not in said, said
+    return done.returncode, said
+
+
+@pytest.fixture
+def raising(tmp_path: Path) -> Path:
+    """A folder with a subject that raises, which is known, and an entry about nothing."""
+    (tmp_path / "test_it.py").write_text(RAISES)
+    known = ENTRY.format(id="there", subject="Raises") + ENTRY.format(id="gone", subject="Gone")
+    (tmp_path / "known.toml").write_text(known)
+    return tmp_path
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]])
+def test_an_entry_about_nothing_is_a_warning_where_warnings_are_errors(
+    raising: Path, options: list[str]
+) -> None:
+    (raising / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    status, said = ours(raising, "--optconform-known=known.toml", *options)
+    assert status == 0, said
+    assert "XFAIL" in said
+    assert (
+        said.count("known divergence 'gone' (https://example.org/issues/7) is about nothing") == 1
+    )
+
+
+def test_what_was_not_selected_is_not_warned_of(raising: Path) -> None:
+    """A node id leaves out what an entry may be about; -k, or a plugin that comes first, only what
+    was seen to be there."""
+    known = "--optconform-known=known.toml"
+    assert "about nothing" not in ours(raising, known, "test_it.py::TestRaises::test_run")[1]
+    (raising / "conftest.py").write_text(
+        "import pytest\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    items[:] = [i for i in items if 'Raises' not in i.nodeid or 'param]' in i.nodeid]\n"
+    )
+    more = RAISES.partition("def test_nothing")[0].replace("Raises", "Gone")
+    (raising / "test_more.py").write_text(more)
+    gone = (raising / "known.toml").read_text().replace("test_it:Gone", "test_more:Gone")
+    (raising / "known.toml").write_text(gone)
+    status, said = ours(raising, known, "-k", "TestRaises")
+    assert (status, "about nothing" in said) == (0, False), said
+
+
+def test_a_known_divergence_fails_where_xfail_is_off(raising: Path) -> None:
+    status, said = ours(raising, "--optconform-known=known.toml", "--runxfail")
+    assert status == 1
+    assert "test_it:Raises (sgd, float32): step 1: raised ValueError: not today" in said
+    assert "It is known: https://example.org/issues/7" in said
+    assert "FAILED test_it.py::TestRaises::test_run[float32]" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--optconform-json=/proc/x.json"], "cannot write /proc/x.json"),
+        (["--optconform-json=" + "n" * 300], "cannot write nnn"),
+        (["--optconform-report=a", "--optconform-json=./a"], "a would be written twice"),
+        (
+            ["--optconform-known=known.toml", "--optconform-json=known.toml"],
+            "known.toml is read, and would be written over",
+        ),
+    ],
+)
+def test_files_are_looked_at_first(raising: Path, options: list[str], sentence: str) -> None:
+    status, said = ours(raising, *options)
+    assert (status, said.count(sentence)) == (4, 1), said
+
+
+def test_a_known_file_in_the_configuration_is_beside_it(raising: Path) -> None:
+    (raising / "pytest.ini").write_text("[pytest]\naddopts = --optconform-known=known.toml\n")
+    (raising / "below").mkdir()
+    (raising / "test_it.py").rename(raising / "below" / "test_it.py")
+    status, said = ours(raising / "below")
+    assert (status, "XFAIL" in said) == (0, True), said
+
+
+DEVICES = """
+import pytest, torch
+from optconform.testing import conformance_tests
+
+class Plain(torch.optim.SGD):
+    pass
+
+class Leaves(torch.optim.SGD):
+    def step(self, closure=None):
+        torch.set_default_device("meta:1")
+        return super().step(closure)
+
+class Skips(torch.optim.SGD):
+    def step(self, closure=None):
+        pytest.skip("no time")
+
+class Exits(torch.optim.SGD):
+    def __init__(self, *a, **k):
+        pytest.exit("no time at all", returncode=0)
+
+given = {"spec": "sgd", "dtypes": ["float32"], "examples": 2}
+TestPlain = conformance_tests(Plain, **given)
+TestLeaves = conformance_tests(Leaves, **given)
+TestSkips = conformance_tests(Skips, **given)
+TestExits = conformance_tests(Exits, **given)
+
+def test_after():
+    assert torch.tensor([1.0]).device.type == "meta"
+"""
+
+
+def test_judging_is_on_the_cpu_and_the_device_is_given_back(tmp_path: Path) -> None:
+    """Whatever device the adopter's tests make their tensors on, and whatever a subject leaves."""
+    (tmp_path / "conftest.py").write_text("import torch\ntorch.set_default_device('meta')\n")
+    (tmp_path / "test_it.py").write_text(DEVICES)
+    status, said = ours(tmp_path, "-k", "Plain or Leaves or after")
+    failed = re.findall(r"^FAILED test_it.py::(\S+)", said, re.M)
+    assert status == 1
+    assert not [f for f in failed if not f.startswith("TestLeaves")], said
+    assert "TestLeaves::test_contract[float32-surroundings]" in failed
+    assert "it changed torch's default device (cpu before, meta" in said
+
+
+def test_a_subject_cannot_skip_its_own_judgement(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(DEVICES)
+    status, said = ours(tmp_path, "-k", "Skips or Exits")
+    assert status == 1
+    assert "test_it:Skips (sgd, float32): step 1: raised Skipped: no time" in said
+    assert "test_it:Exits (sgd, float32): construction: raised Exit: no time at all" in said

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..implementation import Implementation, one_line, repro_of, traceback_of
+from ..interrupted import from_outside
 from ..minimise import Focus
 from ..scenario import Scenario, from_json, to_json
 from .bench import Bench, Breach, Raised, param
@@ -167,7 +168,9 @@ def _script(contract: Script, bench: Bench) -> Finding | None:
         raise
     except NotImplementedError as e:
         raise NotApplicable(f"refused: {one_line(e)}") from None
-    except (Exception, SystemExit) as e:
+    except BaseException as e:
+        if from_outside(e):
+            raise
         ours = traceback.extract_tb(e.__traceback__)[-1].filename == contract.source
         if ours and isinstance(e, AttributeError):  # no torch.optim.Optimizer, but much like one
             raise NotApplicable(f"it has no {e.name}") from None
