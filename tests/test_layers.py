@@ -32,6 +32,7 @@ LAYERS = (
         "printing",
         "surroundings",
         "counts",
+        "interrupted",
         "naming",
     ),
     ("formats", "expr", "recording.tape", "recording.host"),
