@@ -24,7 +24,8 @@ def parse_variant(pairs: Sequence[str]) -> dict[str, str]:
         axis, sep, value = pair.partition("=")
         if not sep or not axis or not value:
             raise RequestError(f"--variant {pair!r} is not AXIS=VALUE")
-        out[axis] = value
+        if out.setdefault(axis, value) != value:
+            raise RequestError(f"--variant {axis} is given twice, as {out[axis]} and as {value}")
     return out
 
 
@@ -42,9 +43,13 @@ def parse_hyper(pairs: Sequence[str]) -> dict[str, Value]:
         if name == "betas":
             if not isinstance(value, tuple | list) or len(value) != 2:
                 raise RequestError(f"--hyper {pair!r}: betas is a pair of numbers")
-            out["beta1"], out["beta2"] = (_number(v, pair) for v in value)
+            named = dict(zip(("beta1", "beta2"), value, strict=True))
         else:
-            out[name] = value if isinstance(value, bool) else _number(value, pair)
+            named = {name: value}
+        for key, x in named.items():
+            number = x if isinstance(x, bool) and name != "betas" else _number(x, pair)
+            if out.setdefault(key, number) != number:
+                raise RequestError(f"--hyper {key} is given twice, as {out[key]} and as {number}")
     return out
 
 

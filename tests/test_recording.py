@@ -379,6 +379,20 @@ def test_files_of_one_name_are_judged_apart(twins: list[str], tmp_path: Path) ->
     assert all(name in done.stdout for name in twins)
 
 
+def test_what_is_refused_leaves_no_folder_and_no_hole(tmp_path: Path) -> None:
+    """An earlier recording goes when there is another to write, and not before."""
+    for arguments in (("reference:SGD", "--spec", "nospec"), ("numpy",)):
+        done = cli("record", *arguments, "-o", "made", cwd=tmp_path)
+        assert done.returncode == 2, done.stdout
+        assert done.stderr.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
+    assert "numpy: there is no optimizer to record" in done.stderr
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "recording.jsonl").write_text("precious")
+    assert cli("record", "numpy", "-o", "made", cwd=tmp_path).returncode == 2
+    assert (tmp_path / "made" / "recording.jsonl").read_text() == "precious"
+
+
 def test_a_strange_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     done = cli("record", "reference:SGD", "-o", tmp_path, cwd=tmp_path)

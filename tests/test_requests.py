@@ -60,6 +60,8 @@ def refused(*arguments: object) -> str:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ([SGD, "--variant", "decay=l2", "--variant", "decay=none"], "decay is given twice, as l2"),
+        ([SGD, "--hyper", "lr=1", "--hyper", "lr=2"], "lr is given twice, as 1.0 and as 2.0"),
         (["torch.optim:NoSuch"], "NoSuch"),
         (["torch.optim:"], "torch.optim:"),
         ([":Adam"], ":Adam"),

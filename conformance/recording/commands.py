@@ -61,6 +61,8 @@ def record_command(
     side = Side(Interpreter(), out, {"name": ", ".join(targets), "command": command_line()})
     try:
         ask_who(side, targets, spec_option)
+        if not side.listed:
+            raise RequestError(f"{' and '.join(targets)}: there is no optimizer to record")
         record([side], wanted, timeout, lambda line: say(line, err=True))
     finally:
         side.team.stop()

@@ -9,7 +9,7 @@ no signature, and whoever can write the folder can also write another footer.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,13 @@ def slim(x: Floats) -> NDArray[Any]:
 
 
 class Writer:
-    """Writes a recording track by track; without :meth:`close` it has no footer."""
+    """Writes a recording track by track, in the place of one that is there; without :meth:`close`
+    it has no footer."""
 
     def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
+        folder.mkdir(exist_ok=True)
+        for old in filter(_recorded, folder.iterdir()):
+            old.unlink()
         self.folder, self.count = folder, 0
         self.digest = hashlib.sha256()
         self.file = (folder / LINES).open("w", encoding="utf-8")
@@ -130,25 +134,23 @@ def _track(folder: Path, entry: Mapping[str, Any]) -> Track:
         raise RequestError(f"{folder}: {name}: {e}") from None
 
 
+def _recorded(path: Path) -> bool:
+    """Whether a file has the name of a recording's."""
+    return path.name == LINES or bool(re.fullmatch(r"\d{4,}\.safetensors", path.name))
+
+
 def folder_for(path: str) -> Path:
-    """A folder to record into: new, empty, or one that holds a recording, which goes."""
+    """A folder to record into: new, empty, or one that holds a recording, which goes when another
+    is written."""
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"cannot record into {path}: it is a file")
     if folder.is_dir():
-        inside = {p.name for p in folder.iterdir()}
-        strange = {n for n in inside if n != LINES and not re.fullmatch(r"\d{4,}\.safetensors", n)}
+        strange = [p.name for p in folder.iterdir() if not _recorded(p)]
         if strange:
             raise RequestError(
-                f"cannot record into {path}: it holds {sorted(strange)[0]}, which is no recording"
+                f"cannot record into {path}: it holds {min(strange)}, which is no recording"
             )
-        _clear(folder / n for n in inside)
     elif not folder.parent.is_dir():
         raise RequestError(f"cannot record into {path}: there is no folder {folder.parent}")
-    folder.mkdir(exist_ok=True)
     return folder
-
-
-def _clear(paths: Iterable[Path]) -> None:
-    for path in paths:
-        path.unlink()
