@@ -33,7 +33,7 @@ from .options import (
     parse_variant,
     renamed,
 )
-from .printing import say, visible
+from .printing import say, to_whom_it_concerns, visible
 from .record import command_line, dumps, record, write
 from .recording.commands import audit_command, diff_command, record_command
 from .render import box, latex
@@ -209,11 +209,12 @@ def check(
     _write(data, outputs)  # before anything is printed: what is found is not lost with a terminal
     if journal is not None:
         journal.done()
-    _tell(data)
-    for path in filter(None, outputs):
-        say(f"wrote {path}")
-    if not any(outputs) and any(r["findings"] for r in data["results"]):
-        say("For equations, scenarios and scripts run it again with --html report.html")
+    with to_whom_it_concerns():
+        _tell(data)
+        for path in filter(None, outputs):
+            say(f"wrote {path}")
+        if not any(outputs) and any(r["findings"] for r in data["results"]):
+            say("For equations, scenarios and scripts run it again with --html report.html")
     return 0 if conformed(results) else 1
 
 

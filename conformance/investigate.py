@@ -56,15 +56,16 @@ def investigate(
     emit({"event": "phase", "phase": "identifying"})
     found, but = identify(traces, spec), raised
     if found.variant is None and ordinary:
-        found = identify(ordinary, spec)
-        if found.variant is not None:
-            against, first = _faults(further, spec, found.variant, found.profile)
-            but = f", but {against} of {len(further)} drawn runs leave it; {first}{raised}"
-            traces = ordinary
+        plain = identify(ordinary, spec)
+        if plain.variant is not None:
+            against, first = _faults(further, spec, plain.variant, plain.profile)
+            if 2 * against <= len(further):  # what most runs leave is not what it follows
+                but = f", but {against} of {len(further)} drawn runs leave it; {first}{raised}"
+                found, traces = plain, ordinary
     if found.variant is None:
         _, first = _faults(traces, spec, spec.variant(implementation.variant), Profile())
         words = f"no variant explains it; {first}" if first else "no variant explains all its runs"
-        words += _without_flags(ordinary, spec) + raised
+        words += _without_flags(ordinary, spec) + raised + _assumed(implementation, spec, settings)
         return _answer(implementation, spec, found, [], words)
     others = remaining(found, spec, fixed, implementation.changeable(spec))
     left = f"{len(others)} other variants remain" if others else "unique"
@@ -72,14 +73,27 @@ def investigate(
     return _answer(implementation, spec, found, others, words)
 
 
-def _without_flags(traces: Iterable[Trace], spec: Spec) -> str:
-    """What explains the runs in which every flag is off, in words."""
+def _assumed(implementation: Implementation, spec: Spec, settings: Settings) -> str:
+    """With which values of what it does not take it was judged, in words."""
+    fixed = implementation.fixed(spec).items()
+    values = [f"{n} = {v:g}" if not isinstance(v, bool) else f"{n} = {v}" for n, v in fixed]
+    named = [v for v in values if v.partition(" ")[0] not in settings.hyper]
+    if not named:
+        return ""
+    return (
+        f"; it does not take {', '.join(named)}, as which it was judged: if it has another, say so "
+        "with --hyper"
+    )
+
+
+def _without_flags(traces: Sequence[Trace], spec: Spec) -> str:
+    """What explains the runs in which every flag is off, in words, if there are others."""
     plain = [
         t
         for t in traces
         if not any(h.is_flag and t.scenario.groups[0].hyper[n] for n, h in spec.hypers.items())
     ]
-    found = identify(plain, spec) if plain else UNEXPLAINED
+    found = identify(plain, spec) if 0 < len(plain) < len(traces) else UNEXPLAINED
     if found.variant is None:
         return ""
     flags = ", ".join(n for n, h in spec.hypers.items() if h.is_flag)

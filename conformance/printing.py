@@ -1,7 +1,11 @@
 """What is printed holds only what can be seen: text of a subject can neither break the output, as
 half of a surrogate pair does, nor give the terminal orders."""
 
+import contextlib
+import os
 import re
+import sys
+from collections.abc import Iterator
 
 import click
 
@@ -19,3 +23,17 @@ def visible(value: str) -> str:
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print ``text``, visible."""
     click.echo(visible(text), err=err, nl=nl)
+
+
+@contextlib.contextmanager
+def to_whom_it_concerns() -> Iterator[None]:
+    """Print to a reader who may go, as ``head`` does: the status says what was found all the same.
+
+    click and rich end the program then, with the status that stands for a divergence.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        with open(os.devnull, "w") as nowhere:  # what is flushed at the end goes there
+            os.dup2(nowhere.fileno(), sys.__stdout__.fileno() if sys.__stdout__ else 1)

@@ -158,6 +158,17 @@ def test_what_no_variant_explains_is_said(tmp_path: Path) -> None:
     assert "v ←" in said
 
 
+def test_what_most_runs_leave_is_not_what_it_follows(tmp_path: Path) -> None:
+    """An option that a class does not take is asked for; with it the answer is found."""
+    status, answer, said = identify(tmp_path, f"{WRONG}:EpsHatOfItsOwn", "--spec", "adam")
+    assert (status, answer["variant"]) == (1, None)
+    assert "it does not take eps = 1e-08, amsgrad = False, maximize = False" in said
+    assert "off it follows" not in said  # no run has a flag on
+    known = ("--spec", "adam", "--hyper", "eps=1e-7")
+    status, answer, _ = identify(tmp_path, f"{WRONG}:EpsHatOfItsOwn", *known)
+    assert (status, answer["variant"], answer["unique"]) == (0, {"eps": "hat"}, True)
+
+
 def test_a_profile_is_found(tmp_path: Path) -> None:
     status, answer, _ = identify(tmp_path, f"{WRONG}:SloppyScalars")
     assert status == 0

@@ -14,6 +14,8 @@ from optconform.adopting import known_command
 from optconform.known import Divergence
 from optconform.record import plain
 
+ROOT = Path(__file__).parent.parent
+
 SAYS = "half a pair \ud800, \x1b[2J\x1b]0;owned\x07 and \u202eback"
 SEEN = "half a pair \\ud800, \\u001b[2J\\u001b]0;owned\\u0007 and \\u202eback"
 
@@ -87,6 +89,21 @@ def test_the_files_are_written_before_anything_is_told(
     with pytest.raises((OSError, SystemExit)):
         cli.main(check)
     assert json.loads(out.read_text())["results"][0]["verdict"] in ("conforms", "undecided")
+
+
+@pytest.mark.parametrize(("name", "status"), [("SGD", 0), ("SgdSignFlipped", 1)])
+def test_a_reader_who_goes_changes_no_status(name: str, status: int) -> None:
+    """As in ``optconform check ... | head -1``."""
+    asked = [f"tests/subjects/wrong.py:{name}", "--dtype", "float32", "--examples", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "optconform.cli", "check", *asked],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()
+    _, told = process.communicate(timeout=300)
+    assert "Traceback" not in told and "Exception" not in told
+    assert process.returncode == status
 
 
 def test_a_known_divergence_may_say_it() -> None:

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from ..errors import RequestError
 from ..formats import FORMATS, format_named
 from ..options import output_files
-from ..printing import say
+from ..printing import say, to_whom_it_concerns
 from ..record import command_line, dumps, write
 from . import tape
 from .difference import difference, worse
@@ -113,9 +113,10 @@ def tell(
     for path, render in zip(outputs, (dumps, to_html, to_markdown), strict=True):
         if path is not None:
             write(path, render(data))
-    say(summary(data), nl=False)
-    for path in filter(None, outputs):
-        say(f"wrote {path}")
+    with to_whom_it_concerns():
+        say(summary(data), nl=False)
+        for path in filter(None, outputs):
+            say(f"wrote {path}")
     return 1 if data["breaks"] else 0
 
 

@@ -111,6 +111,11 @@ class EpsHat(Adam):
         return v_hat.sqrt() + eps / math.sqrt(c2)
 
 
+class EpsHatOfItsOwn(EpsHat):  # as in Keras: 1e-7, and nobody is asked
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), weight_decay=0.0):
+        super().__init__(params, lr, betas, 1e-7, weight_decay)
+
+
 class L2InPlaceOfDecoupled(AdamW):  # AdamW by name, Adam by deed
     gradient = Adam.gradient
     apply = Adam.apply
