@@ -4,6 +4,8 @@ A check is a function of ``make`` that uses torch alone and raises AssertionErro
 when the contract is broken; so its source, with ``make`` above it, is the script of the finding.
 ``make(params, **options)`` builds the optimizer; ``make.requires_grad`` tells whether its
 parameters require a gradient, ``make.dtype`` of which dtype they are.
+
+Helpers assert as well, with sentences that must stay what they are: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

@@ -89,30 +89,33 @@ def checkpoint_resumes(make: Any) -> None:
 
 def checkpoint_after_add_group(make: Any) -> None:
     """a checkpoint with a group that joined late goes on bit for bit, each with its options"""
-    ends = []
-    for broken_off in (False, True):
-        a, b = parameters(make, (3,), (2, 2))
-        optimizer = make([a])
-        lr = rate(optimizer)
-        was = optimizer.param_groups[0]
-        options = {k: unlike(was[k]) for k in make.options if isinstance(was.get(k), float | tuple)}
-        train(optimizer, [a], 1, 2)
-        optimizer.add_param_group({**options, "params": [b], lr: was[lr] / 4})
-        train(optimizer, [a, b], 3, 4)
-        if broken_off:
-            saved, due = through_a_file(optimizer), options_of(optimizer)
-            optimizer = make([{"params": [a]}, {"params": [b]}])
-            # the options that it has of its own are the first's; what those bring is asked above
-            optimizer.load_state_dict(saved)
-            loaded_all(optimizer, due)
-            if rounded(optimizer, saved):
-                raise NotOffered("torch.optim.Optimizer rounds its state to the parameter's dtype")
-        train(optimizer, [a, b], 5, 7)
-        ends.append(values([a, b]))
-    assert same(*ends), (
-        f"resumed at step 5 from a checkpoint, the run ends at {[x.tolist() for x in ends[1]]}, "
-        f"without a break at {[x.tolist() for x in ends[0]]}"
-    )
+    for alone in (True, False):  # the lr is all that is another, or everything that can be
+        ends = []
+        for broken_off in (False, True):
+            a, b = parameters(make, (3,), (2, 2))
+            optimizer = make([a])
+            lr, was = rate(optimizer), optimizer.param_groups[0]
+            others = [k for k in make.options if isinstance(was.get(k), float | tuple)]
+            options = {} if alone else {k: unlike(was[k]) for k in others}
+            train(optimizer, [a], 1, 2)
+            optimizer.add_param_group({**options, "params": [b], lr: was[lr] / 4})
+            train(optimizer, [a, b], 3, 4)
+            if broken_off:
+                saved, due = through_a_file(optimizer), options_of(optimizer)
+                optimizer = make([{"params": [a]}, {"params": [b]}])
+                # its own options are the first's; what other ones bring is asked above
+                optimizer.load_state_dict(saved)
+                loaded_all(optimizer, due)
+                if rounded(optimizer, saved):
+                    raise NotOffered(
+                        "torch.optim.Optimizer rounds its state to the parameter's dtype"
+                    )
+            train(optimizer, [a, b], 5, 7)
+            ends.append(values([a, b]))
+        assert same(*ends), (
+            f"resumed at step 5 from a checkpoint, the run ends at "
+            f"{[x.tolist() for x in ends[1]]}, without a break at {[x.tolist() for x in ends[0]]}"
+        )
 
 
 def paths_of(make: Any) -> list[dict[str, Any]]:
