@@ -21,7 +21,7 @@ from .oracle.scalars import Profile
 from .probes import probes
 from .render import equation_text
 from .runs import Emit, Runs
-from .scenario import Scenario
+from .scenario import Scenario, SetHyper, Step
 from .spec import Spec, Value
 from .trace import Trace
 
@@ -59,7 +59,9 @@ def investigate(
         plain = identify(ordinary, spec)
         if plain.variant is not None:
             against, first = _faults(further, spec, plain.variant, plain.profile)
-            if 2 * against <= len(further):  # what most runs leave is not what it follows
+            usual = [t for t in further if _is_plain(t.scenario)]
+            leave, _ = _faults(usual, spec, plain.variant, plain.profile)
+            if 2 * leave <= len(usual):  # what most plain runs leave is not what it follows
                 but = f", but {against} of {len(further)} drawn runs leave it; {first}{raised}"
                 found, traces = plain, ordinary
     if found.variant is None:
@@ -71,6 +73,18 @@ def investigate(
     left = f"{len(others)} other variants remain" if others else "unique"
     words = f"{left} after {len(traces)} runs{but}"
     return _answer(implementation, spec, found, others, words)
+
+
+def _is_plain(scenario: Scenario) -> bool:
+    """Whether nothing is special about a drawn scenario but its numbers: one group, contiguous,
+    every gradient there in every step."""
+    params = [p for g in scenario.all_groups for p in g.params]
+    return (
+        len(scenario.all_groups) == 1
+        and all(p.layout == "contiguous" for p in params)
+        and all(isinstance(e, Step | SetHyper) for e in scenario.events)
+        and not any(e.skipped for e in scenario.events if isinstance(e, Step))
+    )
 
 
 def _assumed(implementation: Implementation, spec: Spec, settings: Settings) -> str:
