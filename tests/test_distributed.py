@@ -77,6 +77,7 @@ def test_fully_shard_takes_no_scalars() -> None:
 
 DRIVERS = """
 import os
+import time
 import torch
 import torch.distributed as dist
 
@@ -90,6 +91,10 @@ class Driver:
         if self.what == "both raise" or (self.what == "one raises" and rank == 1):
             raise ValueError(f"rank {rank} will not")
         if self.what == "one dies" and rank == 1:
+            os._exit(3)
+        if self.what == "one dies slowly" and rank == 1:
+            os.closerange(3, 256)  # the parent and the other rank hear of it before it is gone
+            time.sleep(2.0)
             os._exit(3)
         dist.barrier()
 
@@ -123,8 +128,9 @@ def test_a_failing_rank_is_told_and_the_next_scenario_runs(drivers: str) -> None
         differ.parameters()
     with pytest.raises(RuntimeError, match=r"ValueError: rank \d will not"):
         pair("one raises").step([])
-    with pytest.raises(RuntimeError, match="a rank has died"):
-        pair("one dies").step([])
+    for death in ("one dies", "one dies slowly"):
+        with pytest.raises(RuntimeError, match="a rank has died"):
+            pair(death).step([])
     fine = pair("fine")
     fine.step([])
     assert fine.parameters() == 7

@@ -103,8 +103,8 @@ class _Processes:
             raise
         failed = [a["raised"] for a in answers if "raised" in a]
         if failed:
-            if len(failed) < len(answers):
-                self.stop()  # they are no longer in the same place
+            if DEAD in failed or len(failed) < len(answers):
+                self.stop()  # no longer in the same place, or dying: `alive` sees only who is gone
             raise RuntimeError(DEAD if DEAD in failed else failed[0])
         if any(a != answers[0] for a in answers):
             raise RuntimeError(f"after {message[0]} the ranks hold different values")
