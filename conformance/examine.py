@@ -15,6 +15,7 @@ from .counts import Counts
 from .coverage import Separation, regimes
 from .decay import AXIS, applied_decay
 from .draws import drawn
+from .edits import with_company
 from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
@@ -25,7 +26,7 @@ from .lockstep import Judged, failing, failing_params, judge
 from .minimise import Focus
 from .oracle.scalars import PROFILES, Profile
 from .runs import Emit, Runs
-from .scenario import Group, Param, Recipe, Scenario, Step, from_json, with_company
+from .scenario import Group, Param, Recipe, Scenario, Step, from_json
 from .spec import Spec, Value
 from .trace import Trace
 

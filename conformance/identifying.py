@@ -12,7 +12,7 @@ from .findings import profile_in_words
 from .identify import UNEXPLAINED
 from .options import claimable, drawing, output_files, parse_hyper, renamed
 from .oracle.scalars import Profile
-from .printing import say
+from .printing import say, to_whom_it_concerns
 from .record import dumps, write
 from .serve import Message
 from .spec_file import load
@@ -58,7 +58,8 @@ def identify(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for answer in pool.map(lambda r: _answer(r, timeout), requests):
             answers.append(answer)
-            say(in_words(answer))
+            with to_whom_it_concerns():
+                say(in_words(answer))
     if output is not None:
         rest = {"implementations": answers} if len(answers) > 1 else {}
         write(output, dumps({**answers[0], **rest}))

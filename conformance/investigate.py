@@ -14,6 +14,7 @@ from .comparison.separate import separation
 from .draws import drawn
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
+from .findings import circumstances
 from .identify import UNEXPLAINED, Identification, identify
 from .implementation import Implementation, lacks, one_line
 from .lockstep import judge
@@ -78,10 +79,9 @@ def investigate(
 def _is_plain(scenario: Scenario) -> bool:
     """Whether nothing is special about a drawn scenario but its numbers: one group, contiguous,
     every gradient there in every step."""
-    params = [p for g in scenario.all_groups for p in g.params]
     return (
         len(scenario.all_groups) == 1
-        and all(p.layout == "contiguous" for p in params)
+        and not any(circumstances(scenario, 0, k) for k in range(len(scenario.groups[0].params)))
         and all(isinstance(e, Step | SetHyper) for e in scenario.events)
         and not any(e.skipped for e in scenario.events if isinstance(e, Step))
     )

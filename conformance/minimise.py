@@ -9,22 +9,8 @@ import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
-from .scenario import (
-    AddGroup,
-    Event,
-    Group,
-    Param,
-    Recipe,
-    Scenario,
-    SetHyper,
-    Step,
-    first_steps,
-    isolated,
-    joined_at_start,
-    map_params,
-    trimmed,
-    with_values,
-)
+from .edits import first_steps, isolated, joined_at_start, map_params, trimmed, with_values
+from .scenario import AddGroup, Event, Group, Param, Recipe, Scenario, SetHyper, Step
 from .spec import Spec
 
 Focus = tuple[int, int, int, int]

@@ -144,7 +144,7 @@ def changes(spec: Spec, name: str, current: Mapping[str, Value]) -> list[Value]:
 
 def steady(spec: Spec, name: str) -> bool:
     """Whether a hyperparameter keeps its value in every scenario."""
-    return spec.hypers[name].is_flag or name in _initial(spec) | _compounded(spec)
+    return spec.hypers[name].is_flag or name in _initial(spec) | compounded(spec)
 
 
 def _initial(spec: Spec) -> set[str]:
@@ -155,7 +155,7 @@ def _initial(spec: Spec) -> set[str]:
 
 
 @functools.cache
-def _compounded(spec: Spec) -> frozenset[str]:
+def compounded(spec: Spec) -> frozenset[str]:
     """The names in the bases of powers of t, in whatever variant."""
     chosen = [c.equations for axis in spec.axes.values() for c in axis.choices.values()]
     sources = [f for some in (spec.equations, *chosen) for forms in some.values() for f in forms]

@@ -9,7 +9,8 @@ that the rest of it is still seen.
 from collections.abc import Collection
 from dataclasses import replace
 
-from .scenario import AddGroup, Event, Reload, Scenario, SetHyper, Step, map_params
+from .edits import map_params
+from .scenario import AddGroup, Event, Reload, Scenario, SetHyper, Step
 
 LACKS = {
     "groups": "one setting holds for all parameters",

@@ -17,6 +17,7 @@ from optconform.examine import CHECKS
 from optconform.implementation import resolve
 from optconform.impls.adapters.torch_contracts import SENTENCES
 from optconform.oracle.scalars import Profile
+from optconform.scenario import from_json
 from optconform.spec_file import load
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +32,12 @@ BREAKS = {
     "GapForgets": "late-gradient",
     "TurnsDecay": "maximize",
     "EpsIgnored": "hyper-effect",
+    "BetasOnce": "hyper-change",
+    "LeavesRemainder": "shapes",
+    "DecaysMatrices": "shapes",
+    "CleansGradients": "non-finite",
+    "SkipsSteps": "non-finite",
+    "SpreadsInfinity": "non-finite",
     "NarrowTime": "long-run",
     "ClosureTwice": "closure",
     "ClosureWithoutGrad": "closure",
@@ -117,6 +124,7 @@ HOLDS = {
     "FirstLr": "scheduler",
     "LrAsTensor": "scheduler",
     "TensorsInGroups": "scheduler",
+    "RefusesNaN": "non-finite",
     "NoFusedHere": "checkpoint-path",
     "ResolvedDefault": "defaults",
     "NoDropIn": "drop-in",
@@ -148,6 +156,24 @@ def test_what_is_missing_is_called_what_it_is() -> None:
         ("GapForgets", "a gradient that is missing for a step changes the run"),
     ):
         assert held(name)[1][0]["summary"].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("LeavesRemainder", "in a tensor of shape (4097,), step 1, param[4096] of parameter 0"),
+        ("DecaysMatrices", "in a tensor of shape (1, 1), step 1, "),
+        ("CleansGradients", "of group 0 in step 2, its exp_avg is "),
+        ("SkipsSteps", "of group 0 in step 2, its exp_avg is "),
+        ("SpreadsInfinity", "in step 2, elements whose gradients are numbers change: step 2, "),
+        ("BetasOnce", "beta1 is read once: changed from 0.9 to 0.5 after step 2 it gives the same"),
+    ],
+)
+def test_what_is_said_of_an_edge(name: str, said: str) -> None:
+    (finding,) = held(name)[1]
+    assert said in finding["summary"]
+    assert len(finding["repro"]) < 20_000, "what is tiled is written once"
+    assert from_json(json.loads(json.dumps(finding["scenario"], allow_nan=False)))
 
 
 def test_a_run_that_is_wrong_anyway_says_nothing_of_an_effect() -> None:

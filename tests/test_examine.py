@@ -14,11 +14,12 @@ import torch
 
 from optconform import findings, surroundings
 from optconform.contracts import bench
+from optconform.edits import with_company
 from optconform.examine import Examination, Settings
 from optconform.implementation import Implementation, resolve
 from optconform.impls.adapters import torch_optim
 from optconform.investigate import investigate
-from optconform.scenario import Scenario, from_json, with_company
+from optconform.scenario import Scenario, from_json
 from optconform.spec import Spec, Value
 from optconform.spec_file import load
 

@@ -91,12 +91,19 @@ def test_the_files_are_written_before_anything_is_told(
     assert json.loads(out.read_text())["results"][0]["verdict"] in ("conforms", "undecided")
 
 
-@pytest.mark.parametrize(("name", "status"), [("SGD", 0), ("SgdSignFlipped", 1)])
-def test_a_reader_who_goes_changes_no_status(name: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("command", "name", "status"),
+    [("check", "SGD", 0), ("check", "SgdSignFlipped", 1), ("identify", "SGD", 0)],
+)
+def test_a_reader_who_goes_changes_no_status(
+    command: str, name: str, status: int, tmp_path: Path
+) -> None:
     """As in ``optconform check ... | head -1``."""
-    asked = [f"tests/subjects/wrong.py:{name}", "--dtype", "float32", "--examples", "2"]
+    out = tmp_path / "answer.json"
+    asked = [f"tests/subjects/wrong.py:{name}", "--examples", "2", "--json", str(out)]
+    asked += ["--dtype", "float32"] if command == "check" else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "optconform.cli", "check", *asked],
+        [sys.executable, "-m", "optconform.cli", command, *asked],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -104,6 +111,7 @@ def test_a_reader_who_goes_changes_no_status(name: str, status: int) -> None:
     _, told = process.communicate(timeout=300)
     assert "Traceback" not in told and "Exception" not in told
     assert process.returncode == status
+    assert json.loads(out.read_text())
 
 
 def test_a_known_divergence_may_say_it() -> None:

@@ -16,12 +16,21 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from optconform import strategies
+from optconform.edits import (
+    first_steps,
+    isolated,
+    joined_at_start,
+    map_params,
+    trimmed,
+    with_values,
+)
 from optconform.errors import RequestError
 from optconform.formats import FORMATS
 from optconform.implementation import Implementation, resolve
 from optconform.scenario import (
     GRAD_KINDS,
     INIT_KINDS,
+    TILE,
     AddGroup,
     Group,
     Param,
@@ -30,17 +39,12 @@ from optconform.scenario import (
     Scenario,
     SetHyper,
     Step,
+    as_source,
     dumps,
-    first_steps,
     from_json,
     gradient,
     initial,
-    isolated,
-    joined_at_start,
-    map_params,
     to_json,
-    trimmed,
-    with_values,
 )
 from optconform.spec_file import load
 from optconform.trace import Row, Trace, run
@@ -458,5 +462,24 @@ def test_the_promised_regimes_are_reached() -> None:
     odd = {p.layout for p in params if len(p.shape) >= 2 and p.size > 1}
     assert odd == {"contiguous", "transposed", "strided", "grad-strided"}
     assert {7, 8, 9, 15, 16, 17, 31, 32, 33} <= {p.size for p in params}
-    assert {p.grad.kind for p in params} == set(GRAD_KINDS)
-    assert {p.init.kind for p in params} == set(INIT_KINDS)
+    # what is tiled is for tensors that are too large to be drawn
+    assert {p.grad.kind for p in params} == set(GRAD_KINDS) - {"tiled"}
+    assert {p.init.kind for p in params} == set(INIT_KINDS) - {"tiled"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [], [0.1], [0.0] * 30, [0.0, -0.0] * 20, [-0.0] * 11 + [0.0] * 20, [math.nan, math.inf] * 30,
+        [float(k % TILE) for k in range(100)], [float(k % 7) for k in range(100)],
+    ],
+)  # fmt: skip
+def test_numbers_are_written_to_the_last_bit(values: list[float]) -> None:
+    assert list(map(repr, eval(as_source(values)))) == list(map(repr, values))
+
+
+def test_what_is_tiled_is_written_once() -> None:
+    large = Param((65_553,), Recipe("tiled", 1), Recipe("tiled", 1))
+    for x in (initial(large, FORMATS["float32"]), gradient(large, 0, FORMATS["float32"])):
+        assert len(set(x)) == TILE
+        assert len(as_source(x.tolist())) < 400

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from optconform.draws import drawn
+from optconform.edits import with_values
 from optconform.explain import diagnoses
 from optconform.formats import FORMATS
 from optconform.implementation import Floats, repro_of
@@ -19,7 +20,7 @@ from optconform.minimise import Focus, minimise
 from optconform.oracle.scalars import Profile
 from optconform.play import turns
 from optconform.recording.worker import played
-from optconform.scenario import AddGroup, Group, Param, Recipe, Scenario, Step, initial, with_values
+from optconform.scenario import AddGroup, Group, Param, Recipe, Scenario, Step, initial
 from optconform.spec import Spec, Value
 from optconform.spec_file import load
 from optconform.trace import run

@@ -9,6 +9,7 @@ does not depend on the dtype, and is tried in the first that the request names. 
   parameters, sparse gradients), which must be as right as it is without them.
 """
 
+import dis
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -23,6 +24,20 @@ if TYPE_CHECKING:
 
 class NotApplicable(Exception):
     """The optimizer does not offer, or does not promise, what the contract is about."""
+
+
+REFUSALS = (ValueError, TypeError, RuntimeError, NotImplementedError, ArithmeticError)
+"""How an input is refused clearly."""
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether Python code says no, and not an operation that came upon something unfit."""
+    if not isinstance(error, REFUSALS):
+        return False
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return at is not None and dis.opname[at.tb_frame.f_code.co_code[at.tb_lasti]] == "RAISE_VARARGS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,7 @@ class Variation:
     params: Sequence[Param] = ()
     flags: bool = False
     any_profile: bool = False  # the precision of the scalars is part of the circumstances
-    claimed: bool = False  # then it may refuse only clearly: see REFUSALS in phase.py
+    claimed: bool = False  # then it may refuse only clearly: see REFUSALS
     dtypes: Sequence[str] = ()
     why_not: str = ""
 

@@ -1,7 +1,6 @@
 """The contract phase of an examination: every contract once, each with a status and perhaps a
 finding."""
 
-import dis
 import traceback
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,14 +11,19 @@ from ..interrupted import from_outside
 from ..minimise import Focus
 from ..scenario import Scenario, from_json, to_json
 from .bench import Bench, Breach, Raised, param
-from .contract import BringsContracts, Contract, NotApplicable, Relation, Script, Variation
+from .contract import (
+    BringsContracts,
+    Contract,
+    NotApplicable,
+    Relation,
+    Script,
+    Variation,
+    is_refusal,
+)
 from .relations import RELATIONS
 
 HELD, BROKEN = "held", "broken"
 RERUN = RELATIONS[0].name  # the first: what compares runs presupposes it
-
-REFUSALS = (ValueError, TypeError, RuntimeError, NotImplementedError)
-"""How an input is refused clearly."""
 
 Finding = dict[str, Any]
 
@@ -204,7 +208,7 @@ def _variation(contract: Variation, bench: Bench) -> Finding | None:
         except Raised as e:
             refused = e.trace.crash
             # a claim may be denied clearly and at once; what is not claimed, in any way
-            if contract.claimed and not (_is_refusal(refused) and e.trace.crash_step <= 0):
+            if contract.claimed and not (is_refusal(refused) and e.trace.crash_step <= 0):
                 raise
             continue
         held = True
@@ -217,16 +221,6 @@ def _variation(contract: Variation, bench: Bench) -> Finding | None:
         reason = f"refused: {one_line(refused)}" if refused else "it is wrong without it, too"
         raise NotApplicable(reason)
     return None
-
-
-def _is_refusal(error: BaseException | None) -> bool:
-    """Whether Python code says no, and not an operation that came upon something unfit."""
-    if not isinstance(error, REFUSALS):
-        return False
-    at = error.__traceback__
-    while at is not None and at.tb_next is not None:
-        at = at.tb_next
-    return at is not None and dis.opname[at.tb_frame.f_code.co_code[at.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _smaller(contract: Variation, bench: Bench, plain: Scenario) -> tuple[Scenario, str]:

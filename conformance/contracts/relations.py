@@ -6,26 +6,19 @@ bound in one run and not in the other.  Where both leave it the equations are at
 has told so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
+from ..edits import map_params, with_values
+from ..formats import FORMATS
 from ..lockstep import blocks
 from ..minimise import Focus
-from ..scenario import (
-    AddGroup,
-    Group,
-    Param,
-    Reload,
-    Scenario,
-    Step,
-    map_params,
-    with_values,
-)
+from ..scenario import AddGroup, Group, Param, Reload, Scenario, Step
 from ..spec import Hypers, Value
-from ..strategies import usual
-from ..trace import Trace
-from .bench import Bench, Breach, Raised, differing, finite, param, same
+from .bench import Bench, Breach, Raised, differing, param
 from .contract import NotApplicable, Relation
+from .edges import nonfinite, shapes
+from .effects import hyper_change, hyper_effect
 
 MANY = 130  # more tensors than any multi-tensor kernel takes in one launch
 LONG = 600  # steps; a counter in bfloat16 stops at 256
@@ -145,28 +138,6 @@ def maximize(bench: Bench) -> Breach | None:
     return _compared(bench, "maximize on g in place of minimize on -g", up, down)
 
 
-def hyper_effect(bench: Bench) -> Breach | None:
-    free = [n for n in bench.spec.hypers if n not in bench.fixed]
-    if not free:
-        raise NotApplicable("it has no hyperparameter to choose")
-    for name in free:
-        for context, value in _contexts(bench, name):
-            some = [param(1, 9), param(2, 9, grad="normal", init="normal")]
-            plain = bench.scenario(some, hyper=context)
-            trace = bench.run(plain)
-            if bench.misses(trace) or not _told_apart(bench, trace, {name: value}):
-                continue  # it has none here by the equations, or the run follows others
-            changed = bench.scenario(some, hyper={**context, name: value})
-            if finite(trace) and same(trace, bench.run(changed)):
-                was = plain.groups[0].hyper[name]
-                return Breach(
-                    f"{name} has no effect: {was!r} and {value!r} give the same bits",
-                    {f"{name} = {was!r}": plain, f"{name} = {value!r}": changed},
-                )
-            break
-    return None
-
-
 def long_run(bench: Bench) -> Breach | None:
     some = [param(1, 5, grad="normal", init="zeros")]
     early = bench.run(bench.scenario(some, steps=TAIL))
@@ -199,6 +170,23 @@ RELATIONS = (
     ),
     Relation("maximize", "to maximize on g is to minimize on -g", maximize),
     Relation("hyper-effect", "every hyperparameter has an effect", hyper_effect),
+    Relation(
+        "hyper-change",
+        "a hyperparameter that is changed between steps has its new value from then on",
+        hyper_change,
+    ),
+    Relation(
+        "shapes",
+        "an element moves alike in a tensor of any size and shape",
+        shapes,
+        dtypes=tuple(FORMATS),
+    ),
+    Relation(
+        "non-finite",
+        "a NaN in a gradient shows in its own element, and in no other",
+        nonfinite,
+        dtypes=tuple(FORMATS),
+    ),
     Relation(
         "long-run",
         f"in a 16-bit dtype, step {LONG} is as right as the first ones",
@@ -267,26 +255,3 @@ def _negated(scenario: Scenario) -> Scenario:
         return replace(p, grad=replace(p.grad, values=rows))
 
     return map_params(scenario, turned)
-
-
-def _contexts(bench: Bench, name: str) -> Iterator[tuple[dict[str, Value], Value]]:
-    """Settings in which ``name`` may show, each with another value for it, the likeliest first."""
-    hyper = bench.spec.hypers[name]
-    undone = {n: v for n, v in bench.spec.defaults.items() if n not in (*bench.fixed, "momentum")}
-    turned_on: list[dict[str, Value]] = [{flag: True} for flag in bench.flags]
-    for some in ({}, undone, *turned_on):
-        context = bench.setting(some)
-        values: list[Value] = [not context[name]] if hyper.is_flag else [*usual(hyper)]
-        for value in values:
-            if value != context[name] and bench.spec.admissible({**context, name: value}):
-                yield context, value
-
-
-def _told_apart(bench: Bench, trace: Trace, hyper: Hypers) -> bool:
-    """Whether the equations with these values forbid the trace, made with others."""
-    numbers = {n: float(v) for n, v in hyper.items()}
-    rows = {
-        key: [replace(row, scalars={**row.scalars, **numbers}) for row in some]
-        for key, some in trace.rows.items()
-    }
-    return bool(bench.misses(replace(trace, rows=rows)))

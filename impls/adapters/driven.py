@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 
 from optconform.formats import FORMATS
 from optconform.implementation import Session, Unsupported
-from optconform.scenario import AddGroup, Group, Reload, Scenario, SetHyper, Step, gradient, initial
+from optconform.scenario import (
+    AddGroup,
+    Group,
+    Reload,
+    Scenario,
+    SetHyper,
+    Step,
+    as_source,
+    gradient,
+    initial,
+)
 from optconform.spec import Hypers, Spec, Value
 
 Floats = NDArray[np.float64]
@@ -292,6 +302,5 @@ def _source(driver: Callable[..., Driver]) -> str:
 
 
 def _array(values: Floats, shape: tuple[int, ...]) -> str:
-    text = ", ".join(repr(v) if v - v == 0 else f"float({str(v)!r})" for v in values.tolist())
     reshaped = "" if shape == (values.size,) else f".reshape({shape!r})"
-    return f"np.array([{text}]){reshaped}"
+    return f"np.array({as_source(values.tolist())}){reshaped}"

@@ -92,9 +92,9 @@ def set_apart(make: Any, params: list[Any]) -> Any:
     """An optimizer whose group has other options than the usual, as far as they can be others."""
     usual = make(parameters(make))
     known = getattr(usual, "defaults", {})
-    numbers = {k: known[k] for k in make.options if isinstance(known.get(k), float | tuple)}
+    given = {k: known[k] for k in make.options if isinstance(known.get(k), float | tuple)}
     try:  # others by default as well: the defaults may be what a class goes back to
-        made = make(params, **{k: unlike(x) for k, x in numbers.items()})
+        made = make(params, **{k: unlike(x) for k, x in given.items()})
     except (ValueError, TypeError, RuntimeError):
         made = make(params)
     options = usual.param_groups[0]

@@ -15,6 +15,7 @@ from optconform.scenario import (
     Scenario,
     SetHyper,
     Step,
+    as_source,
     gradient,
     initial,
 )
@@ -83,7 +84,7 @@ def script(impl: "TorchLike", scenario: Scenario) -> str:
         for p in group.params:
             name = f"p{len(every)}"
             every.append(p)
-            values = _values(initial(p, fmt).tolist())
+            values = as_source(initial(p, fmt).tolist())
             out.append(f"{name} = {_guised(impl, _tensor(values, p, p.layout))}")
             if grad_needed:
                 out.append(f"{name}.requires_grad_()")
@@ -124,7 +125,7 @@ def script(impl: "TorchLike", scenario: Scenario) -> str:
                             out.append(f"{name}.grad = None")
                             continue
                         layout = "strided" if p.layout == "grad-strided" else p.layout
-                        values = _values(gradient(p, step, fmt).tolist())
+                        values = as_source(gradient(p, step, fmt).tolist())
                         text = _guised(impl, _tensor(values, p, layout), gradient=True)
                         out.append(f"{name}.grad = {text}")
                 out.append("step()" if impl.compiled else "optimizer.step()")
@@ -183,11 +184,6 @@ def other_dtype(dtype: str) -> str:
 def _guised(impl: "TorchLike", text: str, *, gradient: bool = False) -> str:
     made = (GRADIENTS if gradient else TENSORS).get(impl.guise)
     return text if made is None else f"{made.__name__}({text})"
-
-
-def _values(values: list[float]) -> str:
-    text = ", ".join(repr(v) if v - v == 0 else f"float({str(v)!r})" for v in values)
-    return f"[{text}]"
 
 
 def _tensor(values: str, p: Param, layout: str) -> str:

@@ -189,6 +189,61 @@ class EpsIgnored(Adam):
         return 1e-8
 
 
+class BetasOnce(Adam):  # the betas of the first step are those of every step
+    once = None
+
+    def step(self, closure=None):
+        self.once = self.once or [o["betas"] for o in self.param_groups]
+        for o, betas in zip(self.param_groups, self.once, strict=False):
+            o["betas"], betas = betas, o["betas"]
+        return super().step(closure)
+
+    def load_state_dict(self, state_dict):
+        super().load_state_dict(state_dict)
+        self.once = None
+
+
+class LeavesRemainder(Adam):  # what does not fill a block of 4096 is left, in more than one
+    def one(self, p, g, s, o):
+        before = p.clone()
+        super().one(p, g, s, o)
+        if p.numel() > 4096:
+            whole = p.numel() // 4096 * 4096
+            p.flatten()[whole:] = before.flatten()[whole:]
+
+
+class DecaysMatrices(Adam):  # a row or a column is no vector to it: they decay twice as much
+    def direction(self, p, g, o):
+        twice = p.dim() == 2 and 1 in p.shape
+        return super().direction(p, g, {**o, "weight_decay": o["weight_decay"] * (1 + twice)})
+
+
+class CleansGradients(Adam):  # a NaN is taken for zero
+    def direction(self, p, g, o):
+        return super().direction(p, torch.nan_to_num(g), o)
+
+
+class SkipsSteps(Adam):  # one NaN, and no parameter moves
+    def step(self, closure=None):
+        some = [p.grad for o in self.param_groups for p in o["params"] if p.grad is not None]
+        if closure is None and any(g.dtype.is_floating_point and g.isnan().any() for g in some):
+            return None
+        return super().step(closure)
+
+
+class SpreadsInfinity(Adam):  # where anything is infinite, everything is
+    def direction(self, p, g, o):
+        found = super().direction(p, g, o)
+        return found + 0 * found.max() if found.numel() else found
+
+
+class RefusesNaN(Adam):  # says so, and does nothing: no fault
+    def direction(self, p, g, o):
+        if not g.isfinite().all():
+            raise FloatingPointError("a gradient is not finite")
+        return super().direction(p, g, o)
+
+
 class NarrowTime(Adam):  # a counter in the parameter's dtype, under another name
     def memory(self, p, o):
         s = super().memory(p, o)
