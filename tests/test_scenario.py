@@ -471,7 +471,8 @@ def test_the_promised_regimes_are_reached() -> None:
     "values",
     [
         [], [0.1], [0.0] * 30, [0.0, -0.0] * 20, [-0.0] * 11 + [0.0] * 20,
-        [math.nan, math.inf] * 30, [float(k % TILE) for k in range(100)], [float(k % 7) for k in range(100)],
+        [math.nan, math.inf] * 30, [float(k % TILE) for k in range(100)],
+        [float(k % 7) for k in range(100)],
     ],
 )  # fmt: skip
 def test_numbers_are_written_to_the_last_bit(values: list[float]) -> None:
