@@ -6,15 +6,16 @@ from it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .comparison.coincide import coincidences, under
 from .comparison.pair import Side, pair
 from .comparison.separate import separation
 from .draws import drawn
+from .edits import isolated, map_params
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
-from .findings import circumstances
 from .identify import UNEXPLAINED, Identification, identify
 from .implementation import Implementation, lacks, one_line
 from .lockstep import judge
@@ -22,7 +23,7 @@ from .oracle.scalars import Profile
 from .probes import probes
 from .render import equation_text
 from .runs import Emit, Runs
-from .scenario import Scenario, SetHyper, Step
+from .scenario import Reload, Scenario
 from .spec import Spec, Value
 from .trace import Trace
 
@@ -60,7 +61,7 @@ def investigate(
         plain = identify(ordinary, spec)
         if plain.variant is not None:
             against, first = _faults(further, spec, plain.variant, plain.profile)
-            usual = [t for t in further if _is_plain(t.scenario)]
+            usual = _traces(runs, (_alone(t.scenario) for t in further), [])
             leave, _ = _faults(usual, spec, plain.variant, plain.profile)
             if 2 * leave <= len(usual):  # what most plain runs leave is not what it follows
                 but = f", but {against} of {len(further)} drawn runs leave it; {first}{raised}"
@@ -76,15 +77,12 @@ def investigate(
     return _answer(implementation, spec, found, others, words)
 
 
-def _is_plain(scenario: Scenario) -> bool:
-    """Whether nothing is special about a drawn scenario but its numbers: one group, contiguous,
-    every gradient there in every step."""
-    return (
-        len(scenario.all_groups) == 1
-        and not any(circumstances(scenario, 0, k) for k in range(len(scenario.groups[0].params)))
-        and all(isinstance(e, Step | SetHyper) for e in scenario.events)
-        and not any(e.skipped for e in scenario.events if isinstance(e, Step))
-    )
+def _alone(scenario: Scenario) -> Scenario:
+    """A parameter of a drawn scenario by itself: nothing is special about it but its numbers."""
+    some = scenario.groups[0].params
+    alone = isolated(scenario, 0, next((k for k, p in enumerate(some) if p.size), 0))
+    events = tuple(e for e in alone.events if not isinstance(e, Reload))
+    return map_params(replace(alone, events=events), lambda p: replace(p, layout="contiguous"))
 
 
 def _assumed(implementation: Implementation, spec: Spec, settings: Settings) -> str:

@@ -18,7 +18,7 @@ from optconform.oracle.structure import reachable
 from optconform.spec import Domain, Spec, Value, equations_of, inserted, program, states_of
 from optconform.spec_file import bundled, load
 
-NAMES = ("adadelta", "adagrad", "adam", "adamw", "rmsprop", "sgd")
+NAMES = ("adadelta", "adagrad", "adam", "adamax", "adamw", "lion", "rmsprop", "sgd")
 
 # generic settings: nothing is zero, one or equal to something else
 SETTINGS: dict[str, Value] = {
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Value] = {
     "initial_accumulator_value": 0.1875,
 }  # fmt: skip
 START = {"p": 1.25, "grad": -0.6875, "m": 0.4, "v": 0.9, "v_max": 1.1, "g_avg": 0.1, "b": 0.7,
-         "s": 0.8, "a": 0.5}  # fmt: skip
+         "s": 0.8, "a": 0.5, "n": 0.6}  # fmt: skip
 
 
 def flags(spec: Spec) -> list[str]:
