@@ -342,7 +342,7 @@ def _module(where: str, target: str) -> tuple[ModuleType, str]:
 
 
 OTHERS = {
-    "adamax", "adamc", "adammini", "adamod", "adamp", "adams", "asgd", "nadam", "nadamw", "padam",
+    "adamc", "adammini", "adamod", "adamp", "adams", "asgd", "nadam", "nadamw", "padam",
     "qhadam", "radam", "radamw", "sgdp", "signsgd", "stableadamw",
 }  # fmt: skip
 """Published algorithms of their own whose names hold that of a bundled spec."""

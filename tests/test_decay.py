@@ -89,7 +89,8 @@ def test_what_was_not_drawn_is_not_known() -> None:
         ("torch.optim:Adam[foreach]", "l2"),
         ("file.py:my.SGDW", "decoupled"),
         ("lib:DecoupledSGD", "decoupled"),
-        ("lib:Lion", None),
+        ("lib:Lion", "decoupled"),
+        ("lib:Muon", None),
     ],
 )
 def test_what_a_name_says(name: str, says: str | None) -> None:

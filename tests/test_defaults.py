@@ -13,7 +13,7 @@ from called import called
 from optconform.implementation import resolve
 from optconform.impls.adapters.driven import Entry
 from optconform.impls.adapters.torch_declared import Declared
-from optconform.impls.adapters.torch_optim import TorchLike
+from optconform.impls.adapters.torch_optim import TORCH, TorchLike
 from optconform.listing import defaults_table
 from optconform.signature import defaults_of, distinct
 from optconform.spec_file import load
@@ -49,8 +49,7 @@ def test_torch_has_the_defaults_of_the_specs() -> None:
     assert adam["others"]["capturable"] is False
     assert "params" not in adam["others"] and "betas" not in adam["others"]
     names = [r["implementation"] for r in distinct(rows)]
-    assert names == [f"torch.optim:{c}" for c in
-                     ("SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW")]  # fmt: skip
+    assert names == [f"torch.optim:{c}" for c in TORCH]
 
 
 def test_a_keyword_is_found_by_what_is_passed() -> None:

@@ -26,8 +26,8 @@ SETTINGS: dict[str, Value] = {
     "rho": 0.75, "momentum": 0.5625, "dampening": 0.3125, "lr_decay": 0.4375,
     "initial_accumulator_value": 0.1875,
 }  # fmt: skip
-START = {"p": 1.25, "grad": -0.6875, "m": 0.4, "v": 0.9, "v_max": 1.1, "g_avg": 0.1, "b": 0.7,
-         "s": 0.8, "a": 0.5, "n": 0.6}  # fmt: skip
+START = {"p": 1.25, "grad": -0.6875, "m": 0.15, "v": 0.9, "v_max": 1.1, "g_avg": 0.1, "b": 0.7,
+         "s": 0.8, "a": 0.5, "u": 0.6}  # fmt: skip
 
 
 def flags(spec: Spec) -> list[str]:
@@ -502,6 +502,8 @@ LINES = {
     "rmsprop": ["  v ← α·v + (1 − α)·g²", "  denom ← √variance + ε",
                 "  variance ← v − ḡ² if centered else v"],
     "adagrad": ["  s ← s + g²", "  η̃ ← η / (1 + (t − 1)·γ)", "  s ← s₀  (sum)"],
+    "adamax": ["  u ← max(β₂·u, |g| + ε)", "  denom ← u", "  u ← 0  (exp_inf)"],
+    "lion": ["  c ← β₁·m + (1 − β₁)·g", "  update ← η·sign(c)"],
     "adadelta": ["  Δ ← √(a + ε) / √(v + ε)·g", "  a ← ρ·a + (1 − ρ)·Δ²"],
 }  # fmt: skip
 
@@ -511,6 +513,8 @@ LATEX = {
     "adamw": r"  p &\leftarrow p \, (1 - \mathrm{rate}) - \mathrm{update}",
     "rmsprop": r"  v &\leftarrow \alpha \, v + (1 - \alpha) \, g^{2}",
     "adagrad": r"  \tilde{\eta} &\leftarrow \frac{\eta}{1 + (t - 1) \, \gamma}",
+    "adamax": r"  u &\leftarrow \max(\beta_2 \, u, |g| + \varepsilon)",
+    "lion": r"  c &\leftarrow \beta_1 \, m + (1 - \beta_1) \, g",
     "adadelta": r"  \Delta &\leftarrow \frac{\sqrt{a + \varepsilon}}{\sqrt{v + \varepsilon}} \, g",
 }
 

@@ -104,6 +104,13 @@ ENTRIES = (
         {"lr": "step_size", "beta1": "b1", "beta2": "b2", "eps": "eps"},
         {"m": "state1", "v": "state2"},
     ),
+    _entry(
+        "adamax",
+        "adamax",
+        {"lr": "step_size", "beta1": "b1", "beta2": "b2", "eps": "eps"},
+        {"m": "state1", "u": "state2"},
+        variant={"eps": "outside"},
+    ),
 )
 
 

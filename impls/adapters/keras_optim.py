@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from optconform.errors import RequestError
-from optconform.implementation import Implementation, Session
+from optconform.implementation import Implementation, Session, Unsupported
 from optconform.impls.adapters.driven import Arrays, Driven, Entry, Floats, Keywords
 from optconform.scenario import Scenario
 from optconform.spec import Spec
@@ -110,8 +110,17 @@ def _decay(keywords: Keywords) -> Keywords:
     return {**keywords, "weight_decay": keywords["weight_decay"] or None}
 
 
+def _interpolated(keywords: Keywords) -> Keywords:
+    if keywords["beta_1"] == 0:
+        raise Unsupported("it refuses beta_1 = 0")
+    return _decay(keywords)
+
+
 USUAL = {"lr": "learning_rate", "eps": "epsilon", "weight_decay": "weight_decay"}
 ADAM = {**USUAL, "beta1": "beta_1", "beta2": "beta_2", "amsgrad": "amsgrad"}
+LION = {"lr": "learning_rate", "beta1": "beta_1", "beta2": "beta_2"} | {
+    "weight_decay": "weight_decay"
+}
 MOMENTS = {"m": "momentum", "v": "velocity", "v_max": "velocity_hat"}
 
 
@@ -157,6 +166,16 @@ ENTRIES = (
     ),
     _entry("Adam", ADAM, MOMENTS, {"eps": "hat", "decay": "decoupled"}, ("decay", "amsgrad_max")),
     _entry("AdamW", ADAM, MOMENTS, {"eps": "hat"}, ("amsgrad_max",)),
+    _entry(
+        "Adamax",
+        {**USUAL, "beta1": "beta_1", "beta2": "beta_2"},
+        {"m": "momentum", "u": "norm"},
+        {"eps": "outside", "decay": "decoupled"},
+        ("decay",),
+    ),
+    replace(
+        _entry("Lion", LION, {"m": "momentum"}, {}, ("decay", "direction")), adjust=_interpolated
+    ),
 )
 
 

@@ -103,6 +103,7 @@ def _positive(keywords: Keywords) -> Keywords:
 LR = {"lr": "learning_rate", "eps": "eps"}
 ADAM = {**LR, "beta1": "b1", "beta2": "b2"}
 ADAMW = {**ADAM, "weight_decay": "weight_decay"}
+LION = {"lr": "learning_rate", "beta1": "b1", "beta2": "b2", "weight_decay": "weight_decay"}
 MOMENTS = {"m": "m", "v": "v"}
 NONE = {"bias_correction": "none"}
 CORRECTED = {"bias_correction": True}
@@ -136,6 +137,15 @@ ENTRIES = (
     _entry("Adam[bias-correction]", "adam", ADAM, MOMENTS, options=CORRECTED, adjust=_betas),
     _entry("AdamW", "adamw", ADAMW, MOMENTS, variant=NONE, adjust=_betas),
     _entry("AdamW[bias-correction]", "adamw", ADAMW, MOMENTS, options=CORRECTED, adjust=_betas),
+    _entry(
+        "Adamax",
+        "adamax",
+        ADAM,
+        {"m": "m", "u": "v"},
+        variant={"eps": "outside", **NONE},
+        adjust=_betas,
+    ),
+    _entry("Lion", "lion", LION, {"m": "m"}, adjust=_betas),
 )
 
 

@@ -80,7 +80,9 @@ def _momentum(keywords: Keywords) -> Keywords:
 
 ADAM = {"lr": "learning_rate", "beta1": "b1", "beta2": "b2", "eps": "eps"}
 ADAM_ROOT = {**ADAM, "eps": "eps_root"}
+LION = {"lr": "learning_rate", "beta1": "b1", "beta2": "b2"}
 MOMENTS = {"m": "mu", "v": "nu"}
+INFINITE = {"m": "mu", "u": "nu"}
 RMSPROP = {
     "lr": "learning_rate", "alpha": "decay", "eps": "eps", "momentum": "momentum",
     "centered": "centered",
@@ -169,6 +171,15 @@ ENTRIES = (
         silent=("amsgrad_max",),
     ),
     _entry("adamw", "adamw", {**ADAM, "weight_decay": "weight_decay"}, MOMENTS),
+    _entry("adamax", "adamax", ADAM, INFINITE),
+    _entry(
+        "adamaxw",
+        "adamax",
+        {**ADAM, "weight_decay": "weight_decay"},
+        INFINITE,
+        variant={"decay": "decoupled"},
+    ),
+    _entry("lion", "lion", {**LION, "weight_decay": "weight_decay"}, {"m": "mu"}),
 )
 
 

@@ -105,6 +105,13 @@ ENTRIES: Sequence[Any] = (
     # the equations on the page divide lr by the bias corrections, and leave eps undivided
     ("Adam", "adam", ADAM, MOMENTS, {"eps": "hat"}),
     ("AdamW", "adamw", ADAM, MOMENTS, {"eps": "hat"}),
+    (
+        "Adamax",
+        "adamax",
+        {**EPS, "beta1": "beta1", "beta2": "beta2"},
+        {"m": "moment", "u": "inf_norm"},
+        {"eps": "decayed"},
+    ),
 )
 
 

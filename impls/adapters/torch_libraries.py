@@ -1,10 +1,10 @@
 """Libraries of optimizers that derive from torch.optim.Optimizer, by a table of what they offer.
 
-Read in pytorch_optimizer 4.1.0: ``optimizer/{sgd,adadelta,flash_adamw}.py`` (``step``, ``_step_*``)
-and ``base/optimizer.py`` (``apply_weight_decay``); its SGD, RMSprop, Adam and AdamW are those of
-torch.optim.  torch_optimizer 0.3.0: ``sgdw.py``, ``lamb.py``.  optimi (torch-optimi 0.3.3):
-``{sgd,adam}.py`` (``_single_param_*``, ``_init_state``), whose averages hold the corrected moments
-and so are not the spec's.  bitsandbytes 0.50.2: ``backends/cpu/ops.py``
+Read in pytorch_optimizer 4.1.0: ``optimizer/{sgd,adadelta,flash_adamw,lion}.py`` (``step``,
+``_step_*``) and ``base/optimizer.py`` (``apply_weight_decay``); its SGD, RMSprop, Adam and AdamW
+are those of torch.optim.  torch_optimizer 0.3.0: ``sgdw.py``, ``lamb.py``.  optimi (torch-optimi
+0.3.3): ``{sgd,adam,lion}.py`` (``_single_param_*``, ``_init_state``); Adam's averages hold the
+corrected moments there and so are not the spec's.  bitsandbytes 0.50.2: ``backends/cpu/ops.py``
 (``_optimizer_update_32bit_cpu``); state in 8 bits, which takes 4096 elements, is not judged.
 heavyball 3.2.1: ``utils.py`` (``_compilable_adam_``, ``eps_sqrt``, ``_compilable_update_``),
 judged with its ``compile_mode`` None.
@@ -55,6 +55,7 @@ def _same(*names: str) -> dict[str, str]:
 ADAM = {**_same("lr", "eps", "weight_decay"), "beta1": "b1", "beta2": "b2"}
 DECOUPLED = {"decay": "decoupled"}
 MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq"}
+LION = {**_same("lr", "weight_decay"), "beta1": "b1", "beta2": "b2"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def _both(entry: Entry) -> tuple[Entry, Entry]:
 POZ = "https://pytorch-optimizers.readthedocs.io/en/latest/optimizer/#pytorch_optimizer"
 SGDW = _same("lr", "momentum", "dampening", "weight_decay", "nesterov")
 ADADELTA = _same("lr", "rho", "eps", "weight_decay")
+MOMENTUM = {"m": "exp_avg"}
+COUPLED = {"weight_decouple": False}
 ACCUMULATED = {"v": "square_avg", "a": "acc_delta"}
 
 
@@ -109,7 +112,7 @@ PYTORCH_OPTIMIZER = Shelf(
         *_both(_sgdw("SGDW", DECOUPLED)),
         # an attribute of the whole optimizer; a group's own has no effect
         _sgdw("SGDW[maximize]", DECOUPLED, {"maximize": True}, fixed={"maximize": True}),
-        _sgdw("SGDW[l2]", {}, {"weight_decouple": False}),
+        _sgdw("SGDW[l2]", {}, COUPLED),
         *_both(_poz("AdaDelta", "adadelta", ADADELTA, ACCUMULATED)),
         _poz(
             "AdaDelta[decoupled]",
@@ -137,6 +140,8 @@ PYTORCH_OPTIMIZER = Shelf(
             variant={"decay": "decoupled-relative-lr"},
             adjust=_positive_lr,
         ),
+        *_both(_poz("Lion", "lion", LION, MOMENTUM, adjust=_betas)),
+        _poz("Lion[l2]", "lion", LION, MOMENTUM, COUPLED, variant={"decay": "l2"}, adjust=_betas),
     ),
     clock="optimizer",
 )
@@ -177,22 +182,23 @@ TORCH_OPTIMIZER = Shelf(
 
 # ---- optimi ----------------------------------------------------------------------------------
 
+SGD_KEYWORDS = _same("lr", "momentum", "weight_decay")
 OPTIMI_DOCS = "https://optimi.benjaminwarner.dev"
 
 
 def _optimi(name: str, spec: str, variant: Any, options: Any) -> Entry:
     plain = name.partition("[")[0]
-    sgd = plain == "SGD"
+    keywords: Mapping[str, str] = {"SGD": SGD_KEYWORDS, "Lion": LION}.get(plain, ADAM)
     return Entry(
         name,
         f"optimi.{plain}",
         spec,
-        _same("lr", "momentum", "weight_decay") if sgd else ADAM,
-        {"b": "exp_avg"} if sgd else {},
+        keywords,
+        {"SGD": {"b": "exp_avg"}, "Lion": MOMENTUM}.get(plain, {}),
         f"{OPTIMI_DOCS}/optimizers/{plain.lower()}/",
         variant,
         options={**SINGLE, **options},
-        adjust=_below_one if sgd else _betas,
+        adjust=_below_one if plain == "SGD" else _betas,
     )
 
 
@@ -220,6 +226,8 @@ OPTIMI = Shelf(
         *_both(_optimi("AdamW", "adamw", {}, {})),
         _optimi("AdamW[decouple-lr]", "adamw", RELATIVE, {"decouple_lr": True}),
         _optimi("AdamW[no-kahan]", "adamw", {}, {"kahan_sum": False}),
+        *_both(_optimi("Lion", "lion", {}, {})),
+        _optimi("Lion[decouple-lr]", "lion", RELATIVE, {"decouple_lr": True}),
     ),
     {"regroup": _optimi_group, "settled": ("max_lr",)},
     "optimizer",
@@ -291,6 +299,7 @@ BITSANDBYTES = Shelf(
             adjust=_betas,
         ),
         _bnb("AdamW", "adamw", {**ADAM, "amsgrad": "amsgrad"}, STATE1, "adamw", adjust=_betas),
+        _bnb("Lion", "lion", LION, {"m": "state1"}, "lion", adjust=_betas),
     ),
     {"regroup": _bnb_group},
 )

@@ -28,6 +28,10 @@ from optconform.spec import Hypers, Spec, Value
 Floats = NDArray[np.float64]
 
 CLASSES = ("SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW")
+"""Those that have kernels of ours, and run sharded."""
+
+TORCH = (*CLASSES, "Adamax")
+REFERENCE = (*CLASSES, "Adamax", "Lion")
 
 PATHS: Mapping[str, Mapping[str, Any]] = {
     "single": {"foreach": False},
@@ -43,17 +47,17 @@ DOCS = "https://docs.pytorch.org/docs/stable/generated"
 
 
 def library(name: str) -> list[Implementation]:
-    """All six classes of ``torch`` (every path) or of ``reference``."""
+    """The classes of ``torch`` that a spec describes (every path), or those of ``reference``."""
     if name == "reference":
         return [
             TorchLike(
                 getattr(reference, c), f"reference:{c}", "optconform.impls.reference", c.lower()
             )
-            for c in CLASSES
+            for c in REFERENCE
         ]
     return [
         path
-        for c in CLASSES
+        for c in TORCH
         for path in implementations(
             getattr(torch.optim, c), name=f"torch.optim:{c}", module="torch.optim", spec=c.lower()
         )

@@ -1,4 +1,4 @@
-"""The frame the six optimizers share: options and their domains, state, checkpoints, the loop.
+"""The frame the optimizers share: options and their domains, state, checkpoints, the loop.
 
 An optimizer is then a constructor, a table of option domains (``_domains``), what it remembers
 and where from (``_initial``), and the equations for one tensor (``_update``).
