@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hypothesis
 
+from .brinks import brinks
 from .caches import cached
 from .errors import RequestError
 from .scenario import Scenario, from_json, to_json
@@ -41,9 +42,10 @@ def drawn(
     small: bool = False,
     lacks: Collection[str] = (),
 ) -> Sequence[Scenario]:
-    """So many scenarios; the same ones for the same arguments, and drawn once for all the
-    implementations that are judged by them.  What an implementation ``lacks`` is left out of
-    them, and so is what it can change and ``spec`` has not."""
+    """So many scenarios, after those at the brink of a sign, if the equations have one; the same
+    ones for the same arguments, and drawn once for all the implementations that are judged by them.
+    What an implementation ``lacks`` is left out of them, and so is what it can change and ``spec``
+    has not."""
     kept = tuple(sorted((fixed or {}).items()))
     names = tuple(n for n in changeable if n in spec.hypers)
     found = _drawn(spec, dtype, examples, seed, max_steps, kept, names, small)
@@ -62,7 +64,8 @@ def _drawn(
     small: bool,
 ) -> Sequence[Scenario]:
     def draw() -> bytes:
-        found: list[Scenario] = []
+        brink = () if small else brinks(spec, dtype=dtype, fixed=dict(fixed), seed=seed)
+        found = list(brink)
         strategy = scenarios(
             spec,
             dtype=dtype,
@@ -100,6 +103,6 @@ def _read(text: bytes) -> list[Scenario]:
 def _origin() -> str:
     """All that makes a seed draw what it draws, beside the spec and the settings."""
     here = Path(__file__).parent
-    modules = ("draws", "strategies", "scenario", "spec", "expr", "formats")
+    modules = ("draws", "brinks", "strategies", "scenario", "spec", "expr", "formats")
     sources = [(here / f"{name}.py").read_text(encoding="utf-8") for name in modules]
     return "\0".join((hypothesis.__version__, *sources))

@@ -46,7 +46,7 @@ LAYERS = (
     ("oracle.bound",),
     ("oracle.exact", "oracle.free", "oracle.judge"),
     ("scenario",),
-    ("edits",),
+    ("edits", "brinks"),
     ("without",),
     ("implementation", "strategies", "recording.traits"),
     ("draws", "play"),
@@ -63,7 +63,8 @@ LAYERS = (
     ("impls.cuda.optimizer",),
     ("impls.cuda.classes",),
     ("impls.cuda",),
-    ("mutants", "equivalence", "comparison.march"),
+    ("mutants", "agreement", "comparison.march"),
+    ("equivalence",),
     ("comparison.coincide", "comparison.lively"),
     ("contracts", "contracts.contract"),
     (

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from optconform import power
+from optconform.agreement import agreement
+from optconform.brinks import brinks
 from optconform.cli import main
 from optconform.detect import smallest, thresholds
-from optconform.equivalence import agreement, cases, proof, reason
+from optconform.equivalence import cases, proof, reason
 from optconform.formats import FORMATS
 from optconform.interpreter import Interpreted, machine
 from optconform.mutants import OPERATORS, Mutant, mutants
@@ -175,6 +177,29 @@ def test_proofs_and_runs_agree() -> None:
         for mutant in mutants(original)[::6]:
             proved = proof(original, mutant.machine) is not None
             assert proved == (agreement(original, mutant.machine) is not None), str(mutant)
+
+
+def test_what_is_off_under_a_sign_is_found_at_its_brink() -> None:
+    """One gradient of ten million shows it otherwise; that of a factor of all of it, none does."""
+    trial, mutant = one("lion", "every equation: beta1 * (1 + 1e-7) for beta1")
+    assert agreement(trial.original, mutant.machine) is None
+    assert trial.fate(mutant).verdict == "killed"
+    trial, mutant = one("lion", "c: (beta1 * old m + (1 - beta1) * g) * (1 + 1e-3)")
+    assert trial.fate(mutant).verdict == "equivalent"
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_gradients_at_the_brink_are_on_either_side_of_it(dtype: str) -> None:
+    spec = load("lion")
+    found = list(brinks(spec, dtype=dtype, fixed={}, seed=0))
+    assert len(found) == 3  # the sign of c, of c with decay in it, of the average
+    rows = run(Interpreted(machine(spec, {}), "lion"), found[0], spec).rows[0, 0]
+    for row in rows[1:]:
+        c = 0.9 * row.start["m"] + 0.1 * row.grad
+        assert (c > 0).sum() > 16 and (c < 0).sum() > 16
+        close = abs(c) < (1e-2 + 2 * FORMATS[dtype].unit) * abs(0.1 * row.grad)
+        assert close.sum() > 60
+    assert not any(list(brinks(load(n), dtype=dtype, fixed={}, seed=0)) for n in ("adam", "adamax"))
 
 
 def test_a_formula_that_avoids_0_over_0_is_another() -> None:
