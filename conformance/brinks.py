@@ -41,9 +41,7 @@ def turning(
 
     zero, one = at(0.0), at(1.0)
     root = -zero / (one - zero)
-    if not root.is_finite() or abs(at(root)) > abs(zero) * 1e-100:
-        return None
-    return float(root)
+    return float(root) if root.is_finite() and at(root).contains(0) else None
 
 
 def near(root: float, rng: np.random.Generator, digits: float) -> float:
