@@ -82,29 +82,37 @@ def _least(shape: Shape, fails: Callable[[Shape], bool]) -> Shape:
 
 
 def nonfinite(bench: Bench) -> Breach | None:
-    many = [param(1, 17, grad="normal"), param(2, 5, grad="normal")], [param(3, 9, grad="normal")]
-    plain = with_values(bench.scenario(*many, steps=4))
-    if not bench.right(plain):
+    normal = [param(k, size, grad="normal") for k, size in enumerate((17, 5, 9))]
+    whole = with_values(bench.scenario(normal[:2], normal[2:], steps=4))
+    alone = with_values(bench.scenario([param(0, 9, grad="normal")], steps=2))
+    if not bench.right(whole):
         return None
     for value in (math.nan, math.inf):
-        hurt = _hurt(plain, value)
-        try:
-            trace = bench.run(hurt)
-        except Raised as e:
-            if not is_refusal(e.trace.crash):
-                raise
-            raise NotApplicable("it refuses a gradient that is no number") from None
-        said = next(_hidden(bench, trace), "") if math.isnan(value) else ""
-        if not said and (spread := bench.misses(_without(trace))):
-            said = f"elements whose gradients are numbers change: {spread[0]}"
-        if said:
-            _, (g, k, i) = HURT
-            where = f"element {i} of parameter {k} of group {g}"
-            return Breach(
-                f"with {value} as the gradient of {where} in step {HURT[0] + 1}, {said}",
-                {f"with {value}": hurt, "without": plain},
-            )
+        if not _said(bench, whole, value):
+            continue
+        plain = alone if _said(bench, alone, value) else whole
+        _, (g, k, i) = HURT
+        where = f"element {i} of parameter {k} of group {g}"
+        said = _said(bench, plain, value)
+        return Breach(
+            f"with {value} as the gradient of {where} in step {HURT[0] + 1}, {said}",
+            {f"with {value}": _hurt(plain, value), "without": plain},
+        )
     return None
+
+
+def _said(bench: Bench, plain: Scenario, value: float) -> str:
+    """What is wrong with ``value`` as a gradient, in words; "" if nothing is."""
+    try:
+        trace = bench.run(_hurt(plain, value))
+    except Raised as e:
+        if not is_refusal(e.trace.crash):
+            raise
+        raise NotApplicable("it refuses a gradient that is no number") from None
+    if math.isnan(value) and (hidden := next(_hidden(bench, trace), "")):
+        return hidden
+    spread = bench.misses(_without(trace))
+    return f"elements whose gradients are numbers change: {spread[0]}" if spread else ""
 
 
 def _hurt(scenario: Scenario, value: float) -> Scenario:
@@ -134,7 +142,7 @@ def _hidden(bench: Bench, trace: Trace) -> Iterator[str]:
         for name in lost:
             if name in row.observed and not math.isnan(row.observed[name][i]):
                 value = float(row.observed[name][i])
-                yield f"its {titles[name]} is {value!r} after step {row.step + 1}"
+                yield f"its {titles[name]} is {value!r} after step {row.step + 1}, and not NaN"
 
 
 def _nan(graph: Graph, i: Index, lost: Collection[str], scalars: Scalars) -> bool:
