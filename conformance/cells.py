@@ -18,9 +18,9 @@ import numpy as np
 
 from .contracts.contract import BringsContracts
 from .draws import keeping
-from .errors import RequestError
+from .errors import RequestError, one_line
 from .examine import CHECKS, Examination, Settings, describe
-from .implementation import Implementation, lacks, one_line, traceback_of
+from .implementation import Implementation, lacks, traceback_of
 from .known import Divergence, admit, for_cell, replays, settle
 from .record import dumps, plain, write
 from .scenario import SetHyper, from_json, to_json

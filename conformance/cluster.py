@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .errors import RequestError
-from .implementation import one_line
+from .errors import RequestError, one_line
 from .serve import Message
 from .worker import Job, lost, run_jobs
 

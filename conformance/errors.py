@@ -8,3 +8,12 @@ class RequestError(ValueError):
 
 class SpecError(RequestError):
     """A spec is not well formed; the sentence names the spec and the place in it."""
+
+
+def one_line(e: BaseException) -> str:
+    """An exception's type and message on one line."""
+    try:
+        text = " ".join(str(e).split())
+    except Exception:  # the subject's exception may be hostile as well
+        text = ""
+    return f"{type(e).__name__}: {text}"[:300] if text else type(e).__name__

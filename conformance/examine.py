@@ -16,11 +16,12 @@ from .coverage import Separation, regimes
 from .decay import AXIS, applied_decay
 from .draws import drawn
 from .edits import with_company
+from .errors import one_line
 from .explain import diagnoses
 from .findings import Explainer, Key, circumstances, failure_key, profile_in_words
 from .formats import EXTENDED
 from .identify import UNEXPLAINED, Identification, own_profiles
-from .implementation import Implementation, Unsupported, documented, lacks, one_line
+from .implementation import Implementation, Unsupported, documented, lacks
 from .impls.adapters.torch_contracts import SENTENCES
 from .lockstep import Judged, failing, failing_params, judge
 from .minimise import Focus

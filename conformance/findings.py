@@ -9,10 +9,11 @@ import numpy as np
 
 from . import explain
 from .admit import admitted
+from .errors import one_line
 from .explain import Diagnosis, diagnoses
 from .formats import FORMATS
 from .identify import UNEXPLAINED, Identification, identify
-from .implementation import one_line, repro_of, traceback_of
+from .implementation import repro_of, traceback_of
 from .lockstep import judge
 from .minimise import Fails, Focus, minimise
 from .oracle.scalars import Profile

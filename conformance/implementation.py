@@ -20,7 +20,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RequestError
+from .declared import is_meant, refuse_malformed
+from .errors import RequestError, one_line
 from .scenario import Group, Scenario
 from .spec import Spec, Value
 from .spec_file import bundled
@@ -242,13 +243,23 @@ def resolve(target: str, spec: str | None) -> list[Implementation]:
         subject = getattr(subject, part, None)
         if subject is None:
             raise RequestError(f"{where} has no {name!r}")
-    if isinstance(subject, Implementation) and not isinstance(subject, type):
-        return _on(path, [subject])
+    if is_meant(subject):
+        return _on(path, [given(subject, target, None)])
     adapter = importlib.import_module("optconform.impls.adapters.torch_optim")
     made: list[Implementation] = adapter.implementations(
         subject, name=f"{label}:{name}", module=where, spec=spec or guess_spec(subject, name)
     )
     return _on(path, made)
+
+
+def given(subject: Any, where: str, spec: str | None) -> Implementation:
+    """What comes from outside as an implementation, if it is one.  Raises RequestError.
+
+    ``where`` is how the user named it; ``spec`` is what it is judged by, None for its own.
+    """
+    refuse_malformed(subject, where, spec)
+    found: Implementation = subject
+    return found
 
 
 def _path(target: str) -> tuple[str, str]:
@@ -282,10 +293,10 @@ def _library(target: str, spec: str | None) -> list[Implementation]:
     for point in _points():
         if point.name == target:
             try:
-                made: list[Implementation] = list(point.load()())
+                made = list(point.load()())
             except Exception as e:
                 raise RequestError(f"{point.value} failed to load: {one_line(e)}") from None
-            return _follow(made, spec)
+            return _follow([given(i, point.value, None) for i in made], spec)
     if target not in LIBRARIES:
         raise RequestError(
             f"unknown target {target!r}; name a library ({', '.join(LIBRARIES)}), MODULE:CLASS or "
@@ -378,12 +389,3 @@ def traceback_of(e: BaseException) -> str:
     """The end of an exception's traceback, without the folders in which packages are installed."""
     text = "".join(traceback.format_exception(e))[-4000:]
     return re.sub(r'File "[^"]*/(?=site-packages/)', 'File "', text)
-
-
-def one_line(e: BaseException) -> str:
-    """An exception's type and message on one line."""
-    try:
-        text = " ".join(str(e).split())
-    except Exception:  # the subject's exception may be hostile as well
-        text = ""
-    return f"{type(e).__name__}: {text}"[:300] if text else type(e).__name__

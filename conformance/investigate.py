@@ -14,10 +14,11 @@ from .comparison.pair import Side, pair
 from .comparison.separate import separation
 from .draws import drawn
 from .edits import isolated, map_params
+from .errors import one_line
 from .examine import SLOW_EXAMPLES, Settings
 from .explain import diagnoses
 from .identify import UNEXPLAINED, Identification, identify
-from .implementation import Implementation, lacks, one_line
+from .implementation import Implementation, lacks
 from .lockstep import judge
 from .oracle.scalars import Profile
 from .probes import probes

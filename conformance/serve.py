@@ -8,11 +8,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .errors import RequestError
+from .errors import RequestError, one_line
 
 Message = dict[str, Any]
 
@@ -40,8 +40,6 @@ def serve(pipe: Connection) -> None:
         except RequestError as e:
             emit({"event": "refused", "message": str(e)})
         except Exception as e:  # the judge's own fault, and told as such
-            from .implementation import one_line
-
             emit({"event": "failed", "message": f"itself failed: {one_line(e)}"})
 
 
@@ -75,7 +73,7 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
                     "slow": i.slow,
                     "world": world(i),
                     "keywords": own_names(i, load(i.spec)),
-                    "fixed": plain(_fixed(i, load(i.spec))),
+                    "fixed": plain(i.fixed(load(i.spec))),
                 }
                 for i in found
             ],
@@ -112,14 +110,6 @@ def _answer(request: Message, emit: Callable[[Message], None]) -> Message:
     )
     result = {**examination.result(), "implementation": request["implementation"]}
     return {"event": "result", "result": plain(result)}
-
-
-def _fixed(implementation: Any, spec: Any) -> Mapping[str, Any]:
-    """What it does not let one choose; where it cannot say so, that is told when it is judged."""
-    try:
-        return {n: v for n, v in implementation.fixed(spec).items() if n in spec.hypers}
-    except Exception:
-        return {}
 
 
 def _one_thread() -> None:

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from .errors import RequestError, one_line
 from .implementation import Implementation
 from .spec import Spec, Value
 
@@ -107,7 +108,12 @@ def _keywords(
     implementation: Implementation, spec: Spec, changed: Mapping[str, Value]
 ) -> Mapping[str, Any]:
     usual = {n: False if h.is_flag else 0.5 for n, h in spec.hypers.items()}
-    made: Mapping[str, Any] = getattr(implementation, "keywords")({**usual, **changed})  # noqa: B009
+    try:
+        made = getattr(implementation, "keywords")({**usual, **changed})  # noqa: B009
+    except Exception as e:  # the subject's own code
+        raise RequestError(f"{implementation.name}: keywords() raised {one_line(e)}") from None
+    if not isinstance(made, Mapping):
+        raise RequestError(f"{implementation.name}: keywords() gives {made!r:.80}, and no mapping")
     return made
 
 

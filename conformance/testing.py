@@ -23,10 +23,11 @@ from .cells import Cell, Judge
 from .contracts.bench import Bench
 from .contracts.contract import Script, Variation
 from .contracts.phase import contracts_of
+from .declared import is_meant
 from .errors import RequestError
 from .examine import CHECKS
 from .formats import FORMATS, format_named
-from .implementation import Implementation, guess_spec, resolve
+from .implementation import Implementation, given, guess_spec, resolve
 from .oracle.scalars import Profile
 from .spec import Spec, Value, states_of
 from .spec_file import load
@@ -113,9 +114,9 @@ def conformance_tests(
 def _implementations(subject: Subject, spec: str | None) -> list[Implementation]:
     if isinstance(subject, str):
         return resolve(subject, spec)
-    if isinstance(subject, Implementation) and not isinstance(subject, type):
-        return [subject]
     name = getattr(subject, "__qualname__", "")
+    if is_meant(subject):
+        return [given(subject, name or type(subject).__qualname__, spec)]
     if not callable(subject) or not name or "<" in name:
         raise RequestError(
             f"{subject!r} is no class, named function of a module, or Implementation; scripts that "

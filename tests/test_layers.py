@@ -48,6 +48,7 @@ LAYERS = (
     ("scenario",),
     ("edits", "brinks"),
     ("without",),
+    ("declared",),
     ("implementation", "strategies", "recording.traits"),
     ("draws", "play"),
     ("decay", "signature", "recording.corpus", "recording.played"),

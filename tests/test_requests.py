@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 from called import called
+from subjects import malformed
 
 from optconform import cli, listing
 from optconform.errors import RequestError
+from optconform.implementation import resolve
+from optconform.testing import conformance_tests
 
 ROOT = Path(__file__).parent.parent
 SUBJECTS = "tests/subjects"
@@ -220,6 +223,72 @@ def test_identify_and_show_refuse_alike(tmp_path: Path) -> None:
     assert "noaxis" in refused("show", "adam", "--variant", "noaxis=x")
     assert "nothing" in refused("list", "nothing")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- what implementations say of themselves --------------------------------------------------
+
+MALFORMED = {
+    "name_number": "name is 3, and must be a text that is not empty",
+    "name_empty": "name is ' ', and must be a text that is not empty",
+    "name_raises": "name raised ValueError: not today",
+    "library_none": "library is None, and must be a text",
+    "version_tuple": "version is (1, 0), and must be a text",
+    "spec_none": "spec is None, and must be the name of a spec or the path of a .toml file",
+    "spec_unknown": "spec: unknown spec 'nospec'; the specs are: ",
+    "spec_file": "spec: cannot read the spec nospec.toml: ",
+    "variant_text": "variant is 'decay', and must be a mapping of axes to their values",
+    "variant_number": "variant is {'decay': 3}, and must be a mapping of axes to their values",
+    "variant_axis": "variant: spec sgd has no axis 'noaxis'; its axes are: ",
+    "variant_value": "variant: axis decay of spec sgd has no value 'novalue'; choose from ",
+    "variant_needs": "variant: decay_order=after of spec sgd needs decay to be ",
+    "slow_text": "slow is 'no', and must be True or False",
+    "slow_missing": "it has no 'slow'",
+    "fixed_none": "fixed is None, and must be a method",
+    "fixed_raises": "fixed() raised ValueError: not today",
+    "fixed_list": "fixed() gives ['lr'], and not a dict",
+    "fixed_unknown": "fixed() names 'rate', and knows only lr, momentum, ",
+    "fixed_outside": "fixed(): lr = -1.0 is outside its domain [0, inf)",
+    "changeable_raises": "changeable() raised ValueError: not today",
+    "changeable_text": "changeable() gives 'lr', and not a sequence of names",
+    "changeable_unknown": "changeable() names 'rate', and knows only lr, momentum, ",
+    "lacks_text": "lacks is 'groups', and must be a collection of names",
+    "lacks_unknown": "lacks names 'group', and knows only groups, add-group, ",
+    "clock_unknown": "clock is 'nonsense', and must be 'parameter' or 'optimizer'",
+    "world_number": "world is 3, and must be a text",
+    "silent_text": "silent is 'decay', and must be a collection of axes",
+    "keywords_dict": "keywords is {}, and must be a method",
+    "long": "…, and must be True or False",
+    "Right": "is a class of implementations; name an object of it",
+}
+"""What tests/subjects/malformed.py has, and the sentence by which it is refused."""
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_implementation_is_refused(name: str, tmp_path: Path) -> None:
+    """On the command line, and in a test suite by the same sentence."""
+    target = f"{SUBJECTS}/malformed.py:{name}"
+    said = refused("check", target, "--json", tmp_path / "record.json")
+    assert MALFORMED[name] in said and len(said) < 400
+    subject = getattr(malformed, name)
+    unnamed = name.startswith("name_") or isinstance(subject, type)
+    assert (target if unnamed else "mine:SGD") in said
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RequestError) as error:
+        conformance_tests(subject)
+    assert MALFORMED[name] in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["raises", "none"])
+def test_what_the_constructor_is_called_with_must_be_told(how: str) -> None:
+    said = refused("list", "defaults", f"{SUBJECTS}/malformed.py:constructed_{how}")
+    assert said == refused("check", f"{SUBJECTS}/malformed.py:constructed_{how}")
+    told = "raised ValueError: not today" if how == "raises" else "gives None, and no mapping"
+    assert said == f"optconform: mine:SGD: keywords() {told}\n"
+
+
+def test_a_wellformed_implementation_is_not_refused() -> None:
+    assert resolve(f"{SUBJECTS}/malformed.py:right", None)[0].name == "mine:SGD"
+    assert conformance_tests(malformed.right, dtypes=["float32"])
 
 
 # ---- spec files ------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from ..implementation import Implementation, one_line, repro_of, traceback_of
+from ..errors import one_line
+from ..implementation import Implementation, repro_of, traceback_of
 from ..interrupted import from_outside
 from ..minimise import Focus
 from ..scenario import Scenario, from_json, to_json

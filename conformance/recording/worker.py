@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RequestError
+from ..errors import RequestError, one_line
 from ..implementation import (
     LIBRARIES,
     Implementation,
     Unsupported,
     lacks,
-    one_line,
     resolve,
     shares_clock,
     world,
