@@ -9,8 +9,9 @@ from typing import Any
 
 from .errors import SpecError
 from .implementation import Implementation
+from .named import announced
 from .spec import Spec
-from .spec_file import bundled, load
+from .spec_file import load
 
 AXIS, HYPER = "decay", "weight_decay"
 
@@ -73,18 +74,16 @@ def _kind(decay: str) -> str:
 def said_by_name(name: str) -> str | None:
     """What the name of a class announces: ``AdamW`` and ``SGDW`` decouple, ``Adam`` does not."""
     plain = re.sub(r"\[.*\]\Z", "", name).rpartition(":")[2].rpartition(".")[2]
-    plain = plain.lower().replace("_", "")
-    if "decoupled" in plain:
+    if "decoupled" in plain.lower().replace("_", ""):
         return "decoupled"
-    for known in sorted(bundled(), key=len, reverse=True):  # adamw before adam
-        if known in plain:
-            if plain.endswith(f"{known}w"):
-                return "decoupled"
-            try:
-                return _kind(load(known).axes[AXIS].default)
-            except (SpecError, KeyError):
-                return None
-    return None
+    found = announced(plain)
+    if found is None:
+        return None
+    spec, decouples = found
+    try:
+        return "decoupled" if decouples else _kind(load(spec).axes[AXIS].default)
+    except (SpecError, KeyError):
+        return None
 
 
 def said_by_docstring(text: str) -> str | None:

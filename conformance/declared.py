@@ -96,8 +96,8 @@ def _refuse_unfit(subject: Any, who: str, spec: Spec) -> None:
     except SpecError as e:
         raise RequestError(f"{who}: variant: {e}") from None
     fixed = _called(subject, who, "fixed", spec)
-    if not isinstance(fixed, dict):
-        raise RequestError(f"{who}: fixed() gives {_told(fixed)}, and not a dict")
+    if not isinstance(fixed, Mapping):
+        raise RequestError(f"{who}: fixed() gives {_told(fixed)}, and not a mapping")
     _refuse_unknown(who, "fixed()", fixed, spec.hypers)
     try:
         spec.check_hypers(fixed)

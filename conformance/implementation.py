@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .declared import is_meant, refuse_malformed
 from .errors import RequestError, one_line
+from .named import announced, is_another
 from .scenario import Group, Scenario
 from .spec import Spec, Value
 from .spec_file import bundled
@@ -352,24 +353,14 @@ def _module(where: str, target: str) -> tuple[ModuleType, str]:
         raise RequestError(f"{where} fails on import: {one_line(e)}") from None
 
 
-OTHERS = {
-    "adamc", "adammini", "adamod", "adamp", "adams", "asgd", "nadam", "nadamw", "padam",
-    "qhadam", "radam", "radamw", "sgdp", "signsgd", "stableadamw",
-}  # fmt: skip
-"""Published algorithms of their own whose names hold that of a bundled spec."""
-
-
 def guess_spec(subject: Any, name: str) -> str:
     """The spec a class follows by its name, or by that of a class it derives from."""
-    names = [name.rpartition(".")[2], *(c.__name__ for c in getattr(subject, "__mro__", ()))]
-    plain = [str(n).lower().replace("_", "") for n in names]
-    known = sorted(bundled(), key=len, reverse=True)  # adamw before adam
-    for candidate in plain:
-        if candidate in known:
-            return candidate
-    for spec_name in known:
-        if spec_name in plain[0] and plain[0] not in OTHERS:
-            return spec_name
+    own = name.rpartition(".")[2]
+    for candidate in (own, *(c.__name__ for c in getattr(subject, "__mro__", ()))):
+        if (plain := str(candidate).lower().replace("_", "")) in bundled():
+            return plain
+    if not is_another(own) and (found := announced(own)):
+        return found[0]
     raise RequestError(f"cannot tell which spec {name} claims to follow; say it with --spec")
 
 

@@ -10,7 +10,9 @@ import torch
 from records import SAMPLE, cells
 
 from optconform.decay import said_by_docstring, said_by_name
+from optconform.errors import RequestError
 from optconform.examine import Examination, Settings
+from optconform.implementation import guess_spec
 from optconform.impls.adapters.torch_optim import TorchLike
 from optconform.reports import render_html, render_markdown
 from optconform.spec_file import load
@@ -95,6 +97,39 @@ def test_what_was_not_drawn_is_not_known() -> None:
 )
 def test_what_a_name_says(name: str, says: str | None) -> None:
     assert said_by_name(name) == says
+
+
+NAMES = {
+    "adam": "Adam adam MyAdam CPUAdam DeepSpeedCPUAdam LazyAdam SparseAdam Adam8bit AdamOptimizer "
+    "KerasAdam AdamWithNorms FusedAdamWithClip adam_with_norms AdamState fusedadam ADAM Adam_2",
+    "adamw": "AdamW adamw FusedAdamW AdamW8bit PagedAdamW32bit DecoupledAdamW adamw_fp32 AdamWFp32 "
+    "AdamWBF16 AdamWR ADAMW ADAMWFused AdamWScheduleFree AdamWRunner Adam_W _AdamW myadamw Adamw8",
+    "sgd": "SGD SGDMomentum NesterovSGD SGDm SGDWithMomentum SGDPlus FusedSGD SGD_Nesterov sgd2",
+    "sgd decoupled": "SGDW sgdw sgd_w SGDw SgdwRunner DecoupledSGD DecoupledSGDW SGDW8bit",
+    "rmsprop": "RMSProp RMSprop RmsProp RMS_prop RMSPropTF TFRMSProp RMSpropOptimizer",
+    "adadelta": "AdaDelta Adadelta MyAdaDelta",
+    "adagrad": "AdaGrad Adagrad RowWiseAdagrad DecayedAdaGrad",
+    "adamax": "Adamax AdaMax FusedAdamax adamax",
+    "adamax decoupled": "AdamaxW adamaxw",
+    "lion": "Lion Lion8bit PagedLion FusedLion LionW",
+    "": "StableAdamW StableAdamW8bit NAdam FusedNAdam RAdam AdamP MyAdamP ASGD SignSGD AdaMod "
+    "AdaBelief AdamMini Muon",
+}
+"""What a reader takes the name of a class for: the spec, and whether the decay is decoupled."""
+
+
+@pytest.mark.parametrize(
+    ("name", "means"), [(n, means) for means, some in NAMES.items() for n in some.split()]
+)
+def test_a_name_is_read_by_its_words(name: str, means: str) -> None:
+    spec, _, decay = means.partition(" ")
+    if not spec:
+        with pytest.raises(RequestError, match=f"cannot tell which spec {name} claims"):
+            guess_spec(None, name)
+        return
+    assert guess_spec(None, name) == spec
+    decouples = decay or spec in ("adamw", "lion")
+    assert said_by_name(f"lib:{name}") == ("decoupled" if decouples else "l2")
 
 
 @pytest.mark.parametrize(

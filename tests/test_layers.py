@@ -48,7 +48,7 @@ LAYERS = (
     ("scenario",),
     ("edits", "brinks"),
     ("without",),
-    ("declared",),
+    ("declared", "named"),
     ("implementation", "strategies", "recording.traits"),
     ("draws", "play"),
     ("decay", "signature", "recording.corpus", "recording.played"),

@@ -245,7 +245,7 @@ MALFORMED = {
     "slow_missing": "it has no 'slow'",
     "fixed_none": "fixed is None, and must be a method",
     "fixed_raises": "fixed() raised ValueError: not today",
-    "fixed_list": "fixed() gives ['lr'], and not a dict",
+    "fixed_list": "fixed() gives ['lr'], and not a mapping",
     "fixed_unknown": "fixed() names 'rate', and knows only lr, momentum, ",
     "fixed_outside": "fixed(): lr = -1.0 is outside its domain [0, inf)",
     "changeable_raises": "changeable() raised ValueError: not today",
