@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from optconform import cli
 from optconform.errors import RequestError
 from optconform.journal import Journal
-from optconform.worker import Job
+from optconform.known import Divergence, settle
+from optconform.record import dumps, record
+from optconform.worker import Job, lost
 
 ROOT = Path(__file__).parent.parent
 CHECK = [
@@ -65,13 +70,14 @@ def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
 
 
 JOBS = [
-    Job("t", None, 0, f"t:{d}", "sgd", "sgd", d, {}, {"seed": 0})
+    Job("t", None, f"t:{d}", "sgd", "sgd", d, {}, {"seed": 0})
     for d in ("float32", "float64", "bfloat16")
 ]
 
 
 def _result(k: int) -> dict[str, Any]:
-    return {"verdict": "conforms", "message": "é\n", "dtype": JOBS[k].dtype, "max_ratio": 0.5}
+    """That of a job of which nothing came back, which has all that a result must have."""
+    return json.loads(json.dumps({**lost(JOBS[k], "é\n"), "max_ratio": 0.5}))
 
 
 def test_a_journal_cut_anywhere_loses_at_most_the_cut_line(tmp_path: Path) -> None:
@@ -99,8 +105,50 @@ def test_what_is_no_journal_is_refused(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "r.json.journal").read_text() == text
 
 
-def test_a_forged_line_is_refused(tmp_path: Path) -> None:
+def _places(x: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in JSON."""
+    yield at
+    for k, v in x.items() if isinstance(x, dict) else enumerate(x) if isinstance(x, list) else ():
+        yield from _places(v, (*at, k))
+
+
+def _edited(x: Any, at: tuple[Any, ...], new: Any) -> Any:
+    """JSON with something else in one place, or without it where that is MISSING."""
+    if not at:
+        return new
+    made = copy.copy(x)
+    made[at[0]] = _edited(x[at[0]], at[1:], new)
+    if made[at[0]] is MISSING:
+        del made[at[0]]
+    return made
+
+
+MISSING = object()
+OTHERS = (None, 3, -1, 0.0, True, "x", "[]", [], {}, ["x"], [["x"]], {"x": 1}, MISSING)
+
+
+def test_an_edited_line_is_refused_or_does_no_harm(tmp_path: Path) -> None:
+    """Every value of a journal in turn replaced by values of every type."""
     journal = Journal(tmp_path / "r.json", JOBS, resume=False)
-    journal.add(7, _result(0))
-    with pytest.raises(RequestError, match="is no journal"):
-        Journal(tmp_path / "r.json", JOBS, resume=True)
+    journal.add(0, {**_result(0), "replayed": [["param"]]})
+    header, line = journal.path.read_text().splitlines()
+    entry = json.loads(line)
+    assert entry["result"]["findings"][0]["kind"] == "crash"
+    entry["result"]["findings"][0] |= {"kind": "numeric", "tensor": "param", "variant_match": {}}
+    known = Divergence("k", "", "", "t:float32", "sgd", "float32", "run", "-")
+    refused, taken = set(), set()
+    for at in _places(entry):
+        for new in OTHERS if at else OTHERS[:-1]:
+            journal.path.write_text(f"{header}\n{json.dumps(_edited(entry, at, new))}\n")
+            try:
+                found = Journal(tmp_path / "r.json", JOBS, resume=True).found
+            except RequestError as e:
+                assert str(e).endswith("is no journal; leave --resume out to begin anew")
+                refused.add(at)
+                continue
+            taken.add(at)
+            made = record([settle(r, [known]) for r in found.values()], {"seconds": 0}, ["sgd"], {})
+            cli._tell(json.loads(dumps(made)))
+    needed = {"library", "version", "spec", "dtype", "claimed", "variant", "verdict", "checks"}
+    assert {("place",), *(("result", n) for n in needed)} <= refused
+    assert ("result", "regimes") in taken - refused  # reports are rendered from whatever it is
