@@ -302,6 +302,23 @@ def test_two_rules_run_side_by_side(browser: Browser, page: Path) -> None:
     assert "numbers of 0 or more" in browser.one("#rules-said").text
 
 
+def test_two_forms_of_one_rule_are_not_told_apart(browser: Browser, tmp_path: Path) -> None:
+    """SGD without momentum decays alike, coupled or decoupled."""
+    record = sample()
+    (tmp_path / "r.html").write_text(render_html({**record, "specs": {"sgd": told("sgd")}}))
+    browser.open(tmp_path / "r.html", "#rules")
+    assert "divides by" not in browser.one("#rules .note").text  # Adam does, and is not there
+    chosen = [Select(browser.one(f"#rules select[name={n}]")) for n in "ab"]
+    for labels, alike in (
+        (["sgd", "sgd[decay = decoupled]"], True),
+        (["sgd", "sgd[decay = none]"], False),
+    ):
+        for select, label in zip(chosen, labels, strict=True):
+            select.select_by_visible_text(label)
+        said = browser.one("#rules-said").text
+        assert ("but for the rounding of this page" in said) == alike, said
+
+
 @pytest.mark.parametrize("width", [360, 400, 1280])
 def test_no_label_of_a_plot_is_cut_off_or_lies_on_another(
     browser: Browser, page: Path, width: int

@@ -397,6 +397,14 @@ def test_two_rules_open_with_what_the_record_shows() -> None:
     assert opened(("adam", "diverges", None)) == ["adam", "adam[decay = decoupled]"]
 
 
+def test_one_rule_alone_is_not_set_beside_itself() -> None:
+    """A spec without axes, or with one program in an older record."""
+    one = {**told("sgd"), "programs": told("sgd")["programs"][:1]}
+    for spec, shown in ((one, False), (told("sgd"), True)):
+        page = render_html({**minimal(), "specs": {"sgd": spec}})
+        assert ('href="#rules"' in page, 'id="rules-form"' in page) == (shown, shown)
+
+
 def test_what_a_record_claims_to_be_an_equation_is_never_run() -> None:
     for form in (
         "__import__('os')",

@@ -68,6 +68,13 @@
     const moved = sum(a.map((path) => (path[t] - path[0]) ** 2));
     return moved ? Math.sqrt(sum(a.map((path, k) => (path[t] - b[k][t]) ** 2)) / moved) : NaN;
   };
+  // What two ways to write one rule may differ by: each equation of each step rounds, and no more
+  // than the largest number that the parameter has been.
+  const rounded = (a, b, rules, t) => a.every((path, k) => {
+    const largest = Math.max(...path.slice(0, t + 1).map(Math.abs));
+    const equations = sum(rules.map((rule) => rule.steps.length));
+    return Math.abs(path[t] - b[k][t]) <= t * equations * Number.EPSILON * largest;
+  });
   const taken = (kept, decayed, t) => sum(kept.map((path, k) => (path[t] - decayed[k][t]) * path[0]))
     / sum(kept.map((path) => path[0] ** 2));
   const short = (x) => (Number.isFinite(x) ? String(Number(x.toPrecision(4))) : "—");
@@ -167,6 +174,8 @@
     const end = apart(pa, pb, steps);
     said.textContent = !Number.isFinite(end) ? `After ${steps} steps there is no finite distance.`
       : end === 0 ? `After ${steps} steps both are at the same place.`
+      : rounded(pa, pb, [a, b], steps)
+      ? `After ${steps} steps both are at the same place, but for the rounding of this page.`
       : `After ${steps} steps they are ${short(end)} of A's way apart, over ${ELEMENTS} parameters.`;
     const who = (rule) => (rule.followers.length ? rule.followers.join(", ") : "none in this record");
     byId("rules-who").replaceChildren(
