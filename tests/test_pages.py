@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 import pytest
+from called import called
 
 from optconform.cli import cli
 from optconform.known import TEXTS
@@ -67,6 +68,23 @@ def test_the_code_on_the_pages_is_python() -> None:
     assert len(blocks) == 2
     for block in blocks:
         ast.parse(block)
+
+
+def test_the_implementation_on_the_page_conforms(tmp_path: Path) -> None:
+    """Copied as it is, saved under the name that the page gives it, and checked by its command."""
+    page = (DOCS / "add-an-implementation.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    (command,) = re.findall(r"^    optconform (check (\w+\.py):\w+)$", page, re.M)
+    (tmp_path / command[1]).write_text(block)
+    out = tmp_path / "record.json"
+    done = called(*command[0].split(), "--examples", 8, "--json", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {r["dtype"]: r for r in json.loads(out.read_text())["results"]}
+    assert {d: r["verdict"] for d, r in found.items()} == {
+        "float32": "conforms", "float64": "conforms", "float16": "conforms",
+        "bfloat16": "unsupported",
+    }  # fmt: skip
+    assert {"param", "momentum_buffer"} <= set(found["float32"]["checks"]["tensors"])
 
 
 def test_the_entry_on_the_page_is_one() -> None:
