@@ -22,6 +22,7 @@ from .errors import RequestError, one_line
 from .examine import CHECKS, Examination, Settings, describe
 from .implementation import Implementation, lacks, traceback_of
 from .known import Divergence, admit, for_cell, replays, settle
+from .options import output_files
 from .record import dumps, plain, write
 from .scenario import SetHyper, from_json, to_json
 from .spec import Spec, Value
@@ -38,7 +39,8 @@ class Cell:
     """An implementation, the spec it claims, a dtype, and how much is drawn.
 
     ``spec`` is a name or a path; ``claimed`` the whole variant; a ``seed`` of None leaves it to the
-    run; ``known`` are the divergences that the test class knows.
+    run; ``known`` are the divergences that the test class knows; ``reads`` the files that it was
+    made from.
     """
 
     implementation: Implementation
@@ -51,6 +53,7 @@ class Cell:
     steps: int
     seed: int | None
     known: tuple[Divergence, ...]
+    reads: tuple[str, ...] = ()
 
     def in_dtype(self, dtype: str) -> "Cell":
         return replace(self, dtype=dtype)
@@ -80,7 +83,8 @@ class Judge:
     ``examples`` and ``seed`` override what a cell says or leaves open; ``once`` says that the seed
     was drawn at random, so that no other run has it; ``known`` are divergences that hold for all
     cells; ``shared`` is the folder of the run; ``database`` an example database
-    of Hypothesis, in which scenarios that failed are kept for the next run.
+    of Hypothesis, in which scenarios that failed are kept for the next run; ``outputs`` are the
+    files that are written at the end.
     """
 
     examples: int | None = None
@@ -89,8 +93,17 @@ class Judge:
     known: tuple[Divergence, ...] = ()
     shared: Path | None = None
     database: Any = None
+    outputs: Sequence[str] = ()
     found: dict[str, Result] = field(default_factory=dict)
     met: dict[str, Implementation] = field(default_factory=dict)
+
+    def overwritten(self, cell: Cell) -> str:
+        """A sentence when an output would be written over what ``cell`` was made from."""
+        try:
+            output_files(*self.outputs, reads=cell.reads)
+        except RequestError as e:
+            return str(e)
+        return ""
 
     def taken(self, cell: Cell) -> str:
         """A sentence when the name of ``cell`` is that of another implementation, met before: the
@@ -102,7 +115,7 @@ class Judge:
 
     def result(self, cell: Cell) -> Result:
         """The settled result of a cell: known findings are marked, stale entries are findings."""
-        if told := self.taken(cell):
+        if told := self.overwritten(cell) or self.taken(cell):
             raise RequestError(told)
         if cell.key not in self.found:
             self.found[cell.key] = self._shared(cell) if self.shared else self._judged(cell)

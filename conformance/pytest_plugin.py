@@ -23,6 +23,8 @@ SEED = pytest.StashKey[tuple[int, bool]]()
 OUTPUTS = pytest.StashKey[dict[str, Path]]()
 CELLS = pytest.StashKey[list["Cell"]]()
 
+REFUSED = "refused"  # in the folder of a run, why a worker wants no report written
+
 OPTIONS = {
     "report": ("F.html", "Write the conformance report to this file."),
     "json": ("F", "Write the conformance record to this file."),
@@ -77,7 +79,7 @@ def _found_file(config: pytest.Config, path: str) -> Path:
 def _outputs(config: pytest.Config, known_path: str | None) -> dict[str, Path]:
     """The files to be written at the end.  That they can be is tried now, as on the command line:
     a name that is no good must not cost the run."""
-    asked = {n: config.getoption(f"optconform_{n}") for n in ("report", "json")}
+    asked = _asked(config)
     if all(path is None for path in asked.values()):
         return {}
     from .options import output_files
@@ -89,6 +91,10 @@ def _outputs(config: pytest.Config, known_path: str | None) -> dict[str, Path]:
     except OSError as e:  # a name that the system cannot even look for
         raise pytest.UsageError(f"optconform: cannot write {e.filename}: {e.strerror}") from None
     return {name: path for name, path in zip(asked, found, strict=True) if path is not None}
+
+
+def _asked(config: pytest.Config) -> dict[str, str | None]:
+    return {n: config.getoption(f"optconform_{n}") for n in ("report", "json")}
 
 
 def _distributing(config: pytest.Config) -> bool:
@@ -143,6 +149,7 @@ def _judge(config: pytest.Config) -> "Judge":
             known=config.stash.get(KNOWN, ()),
             shared=Path(shared) if shared else None,
             database=settings().database,
+            outputs=[p for p in _asked(config).values() if p is not None],
         )
     return config.stash[JUDGE]
 
@@ -177,9 +184,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[place] = item
     met = config.stash.get(CELLS, [])
     judge = _judge(config)
-    told = [sentence for cell in met if (sentence := judge.taken(cell))]
+    over = [sentence for cell in met if (sentence := judge.overwritten(cell))]
+    told = over + [sentence for cell in met if (sentence := judge.taken(cell))]
     if told and not hasattr(config, "workerinput"):  # of a worker's it is the items that fail
         raise pytest.UsageError(f"optconform: {told[0]}")
+    if over and judge.shared is not None:
+        (judge.shared / REFUSED).write_text(over[0], encoding="utf-8")
     if getattr(config, "workerinput", {}).get("workerid", "gw0") != "gw0" or _selected(config):
         return
     every = {c.key: c for c in met}.values()
@@ -247,6 +257,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
     yield
     wanted = config.stash.get(OUTPUTS, {})
     if not wanted:
+        return
+    if FOLDER in config.stash and (refused := Path(config.stash[FOLDER].name) / REFUSED).exists():
+        said = refused.read_text(encoding="utf-8")
+        terminalreporter.write_line(f"optconform: {said}; no report is written")
         return
     found = _found(config)
     if not found:

@@ -83,6 +83,9 @@ def conformance_tests(
     entries = known_file.read(folder / known) if known is not None else ()
     if spec is not None and spec.endswith(".toml"):
         spec = str(folder / spec)
+    own_file = sys._getframe(1).f_globals.get("__file__")
+    named = subject if isinstance(subject, str) else None
+    reads = (own_file, named, spec, None if known is None else str(folder / known))
     cases: dict[str, list[Case]] = {"equation": [], "contract": [], "run": []}
     for implementation in _implementations(subject, spec):
         loaded = load(spec or implementation.spec)
@@ -92,7 +95,7 @@ def conformance_tests(
         refuse_unsatisfiable(loaded, every, implementation.name)
         asked = Cell(
             implementation, spec or implementation.spec, claimed, "", fixed, wanted, examples,
-            steps, seed, entries,
+            steps, seed, entries, tuple(filter(None, reads)),
         )  # fmt: skip
         for found in cases_of(asked, loaded, chosen=dtypes is not None):
             kind = "run" if found.check == "run" else "contract"

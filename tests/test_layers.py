@@ -113,7 +113,7 @@ LAYERS = (
     ("examine",),
     ("investigate",),
     ("record",),
-    ("tables", "recording.environments"),
+    ("tables", "recording.environments", "options"),
     ("reports.view",),
     (
         "reports.badge",
@@ -129,7 +129,7 @@ LAYERS = (
     ("reports",),
     ("serve",),
     ("worker",),
-    ("options", "cells", "journal", "cluster"),
+    ("cells", "journal", "cluster"),
     (
         "trials",
         "comparing",

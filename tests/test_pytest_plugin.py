@@ -335,6 +335,22 @@ def test_files_are_looked_at_first(raising: Path, options: list[str], sentence: 
     assert (status, said.count(sentence)) == (4, 1), said
 
 
+@pytest.mark.parametrize("options", [[], ["-n", "2"]])
+@pytest.mark.parametrize("name", ["known.toml", "toy.toml", "test_it.py"])
+def test_what_a_test_class_was_made_from_is_not_written_over(
+    raising: Path, name: str, options: list[str]
+) -> None:
+    """Nothing is judged, neither here nor by the workers of pytest-xdist."""
+    (raising / "toy.toml").write_text('extends = "sgd"\nname = "toy"\ntitle = "t"\ncite = "c"\n')
+    made = RAISES.replace('spec="sgd"', 'spec="toy.toml", known="known.toml"')
+    (raising / "test_it.py").write_text(made)
+    before = {p.name: p.read_text() for p in raising.iterdir()}
+    status, said = ours(raising, f"--optconform-json={name}", *options)
+    assert status == (1 if options else 4), said
+    assert f"{name} is read, and would be written over" in said
+    assert {p.name: p.read_text() for p in raising.iterdir() if p.is_file()} == before
+
+
 def test_a_known_file_in_the_configuration_is_beside_it(raising: Path) -> None:
     (raising / "pytest.ini").write_text("[pytest]\naddopts = --optconform-known=known.toml\n")
     (raising / "below").mkdir()
