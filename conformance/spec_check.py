@@ -24,12 +24,18 @@ def check(spec: Spec) -> None:
             where = f"spec {spec.name}, {axis.name}={value}"
             _check_parts(spec, where, choice.states.values(), choice.equations)
             for other, allowed in choice.needs.items():
-                if (
-                    other == axis.name
-                    or other not in spec.axes
-                    or not set(allowed) <= set(spec.axes[other].choices)
-                ):
-                    raise SpecError(f"spec {spec.name}, axis {axis.name}: needs names no variant")
+                others = [a for a in spec.axes if a != axis.name]
+                if other not in others:
+                    raise SpecError(
+                        f"{where}: needs names {other!r}, which is no other axis; "
+                        f"the others are: {', '.join(others) or 'none'}"
+                    )
+                known = spec.axes[other].choices
+                if unknown := [v for v in allowed if v not in known]:
+                    raise SpecError(
+                        f"{where}: needs {other} to be {unknown[0]!r}, which is no value of that "
+                        f"axis; choose from {', '.join(known)}"
+                    )
     for variant in _deviations(spec):
         _check_names(spec, variant)
         _check_shown(spec, variant)
@@ -101,9 +107,7 @@ def _check_names(spec: Spec, variant: Mapping[str, str]) -> None:
         used = set().union(*(expr.names(expr.parse(f, where=where)) for f in forms))
         for missing in sorted(used - known):
             if missing in equations:
-                cycle = _cycle(name, equations, known)
-                how = f"the cycle {cycle}" if cycle else "used before it is computed"
-                raise SpecError(f"{where}: {missing!r}: {how}")
+                raise SpecError(f"{where}: {_too_early(name, missing, equations, known)}")
             raise SpecError(f"{where}: unknown name {missing!r}")
         known.add(name)
     if idle := sorted(set(states) - set(equations)):
@@ -147,6 +151,17 @@ def _check_depth(spec: Spec) -> None:
             f"spec {spec.name}: the equations put into each other are {max(depth)} levels deep; "
             f"at most {expr.DEEPEST} are possible"
         )
+
+
+def _too_early(
+    name: str, missing: str, equations: Mapping[str, tuple[str, ...]], known: set[str]
+) -> str:
+    """What is wrong with an equation that uses what is not yet computed."""
+    if missing == name:
+        return f"it uses its own result {name!r}, a cycle; only p and a state have an old value"
+    if cycle := _cycle(name, equations, known):
+        return f"it is part of a cycle, {cycle}, in which each needs the next to be computed before"
+    return f"it uses {missing!r} before that is computed, in an equation below"
 
 
 def _cycle(start: str, equations: Mapping[str, tuple[str, ...]], known: set[str]) -> str:

@@ -53,7 +53,7 @@ def _load(name: str, seen: tuple[str, ...]) -> Spec:
     if name.endswith(".toml"):
         label = path.stem
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
         except (OSError, UnicodeDecodeError, ValueError) as e:
             raise SpecError(f"cannot read the spec {name}: {e}") from None
     else:

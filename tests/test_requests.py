@@ -302,6 +302,13 @@ def test_the_good_spec_is_good(tmp_path: Path) -> None:
     assert "Toy" in done.stdout
 
 
+def test_a_mark_of_the_byte_order_is_no_part_of_a_spec(tmp_path: Path) -> None:
+    (tmp_path / "plain.toml").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "marked.toml").write_text(GOOD, encoding="utf-8-sig")
+    marked, plain = (called("show", tmp_path / f"{n}.toml") for n in ("marked", "plain"))
+    assert (marked.returncode, marked.stdout) == (0, plain.stdout), marked.stderr
+
+
 LINE = 'm = "m + grad"'
 
 
@@ -310,10 +317,28 @@ def with_line(line: str) -> str:
     return GOOD.replace(LINE, line)
 
 
+TWO_AXES = """\
+[variant.x]
+one = { effect = "e" }
+two = { effect = "f", m = "m - grad", needs = { %s } }
+[variant.y]
+three = { effect = "e" }
+"""
+
 BAD = {
     "unknown name": (with_line('m = "m + gard"'), "gard"),
-    "cycle": (with_line(f'a = "b + 1"\nb = "a + 1"\n{LINE}'), "cycle"),
-    "use before definition": (with_line(f'{LINE}\na = "late"\nlate = "m"'), "before"),
+    "cycle": (
+        with_line(f'a = "b + 1"\nb = "a + 1"\n{LINE}'),
+        "spec toy, equation a: it is part of a cycle, a -> b -> a, in which each needs the next to",
+    ),
+    "cycle of one": (
+        with_line(f'a = "a + 1"\n{LINE}'),
+        "equation a: it uses its own result 'a', a cycle; only p and a state have an old value",
+    ),
+    "use before definition": (
+        with_line(f'{LINE}\na = "late"\nlate = "m"'),
+        "equation a: it uses 'late' before that is computed, in an equation below",
+    ),
     "call": (with_line('m = "exp(m) + grad"'), "exp"),
     "import": (with_line('''m = "__import__('os').getpid()"'''), "not"),
     "attribute": (with_line('m = "m.real + grad"'), "m.real"),
@@ -343,6 +368,18 @@ BAD = {
     "variant with an unknown name": (
         GOOD + '[variant.a]\nx = { effect = "e" }\ny = { effect = "e", m = "zz" }\n',
         "zz",
+    ),
+    "needs an unknown axis": (
+        GOOD + TWO_AXES % "z = ['one']",
+        "spec toy, x=two: needs names 'z', which is no other axis; the others are: y",
+    ),
+    "needs its own axis": (
+        GOOD + TWO_AXES % "x = ['one']",
+        "spec toy, x=two: needs names 'x', which is no other axis; the others are: y",
+    ),
+    "needs an unknown value": (
+        GOOD + TWO_AXES % "y = ['three', 'four']",
+        "spec toy, x=two: needs y to be 'four', which is no value of that axis; choose from three",
     ),
     "default that is no variant": (GOOD + '[default]\neps = "inside"\n', "eps"),
 }
