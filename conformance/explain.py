@@ -175,8 +175,8 @@ def borrowed(
     traces: Sequence[Trace], spec: Spec, variant: Mapping[str, str], profile: Profile, output: str
 ) -> str | None:
     """The hyperparameter whose value the later groups seem to take from the first, if one is: what
-    is refuted of ``output`` in any of the traces, and all that is in the first of them, would be
-    decided and right."""
+    is refuted of ``output`` in any of the traces would be decided and right, and nothing of the
+    first of them wrong."""
     groups = traces[0].scenario.all_groups
     for name, value in groups[0].hyper.items():
         if all(g.hyper[name] == value for g in groups[1:]):
@@ -185,10 +185,9 @@ def borrowed(
             lent = _with_firsts(trace, name)
             was, now = (judge(t, spec, variant, profile=profile) for t in (trace, lent))
             left = _places(now, "failed") | _places(now, "undecided")
-            first = trace is traces[0]
-            if any(at in left for at in _places(was, "failed") if first or at[0] == output):
+            if any(at in left for at in _places(was, "failed") if at[0] == output):
                 break
-            if first and failing(now):
+            if trace is traces[0] and failing(now):
                 break
         else:
             return name
