@@ -51,7 +51,7 @@ def _agreeing_steps(original: Machine, mutant: Machine, rng: np.random.Generator
             "t": float(t),
             "lr0": first.get("lr", 0.0),
         }
-        if t > 1 and (root := _turning(original, scalars, held[0])):
+        if t > 1 and (root := _turning(original, scalars, held[0])) and rng.random() < 0.5:
             grad = near(root, rng, DIGITS)
         seen = []
         for m, start in zip((original, mutant), held, strict=True):

@@ -14,9 +14,10 @@ from flint import arb
 
 from .expr import Graph, Index, Sign, reachable
 from .formats import format_named
+from .lattice import deviations
 from .oracle.exact import evaluate
 from .scenario import Group, Param, Recipe, Scenario, Step
-from .spec import Hypers, Program, Spec, Value, program, states_of
+from .spec import Hypers, Program, Spec, Value, initial_state, program, states_of
 
 ELEMENTS, STEPS = 64, 4
 NEAREST = 0.5  # units of the dtype: closer than that, a gradient is the brink itself
@@ -56,20 +57,12 @@ def brinks(spec: Spec, *, dtype: str, fixed: Hypers, seed: int) -> Iterator[Scen
     if not spec.admissible(hyper):
         return
     seen: set[tuple[Index, ...]] = set()
-    for variant in _variants(spec):
+    for variant in deviations(spec):
         made = program(spec, variant, hyper, 2)
         arguments = tuple(signed(made.graph, list(made.outputs.values())))
         if arguments and arguments not in seen:
             seen.add(arguments)
             yield _brink(spec, variant, dtype, hyper, np.random.default_rng((seed, 11, len(seen))))
-
-
-def _variants(spec: Spec) -> Iterator[Variant]:
-    yield {}
-    for axis in spec.axes.values():
-        for value, choice in axis.choices.items():
-            if value != axis.default:
-                yield {**{a: some[0] for a, some in choice.needs.items()}, axis.name: value}
 
 
 def _brink(
@@ -86,8 +79,8 @@ def _brink(
         made = program(spec, variant, scalars, t)
         arguments = signed(made.graph, list(made.outputs.values()))
         if t == 1:
-            inits = {n: s.init for n, s in states_of(spec, variant).items()}
-            begin = {n: first[x] if x in first else float(x) for n, x in inits.items()}
+            inits = states_of(spec, variant)
+            begin = {n: initial_state(s.init, first) for n, s in inits.items()}
             held = [{**begin, **some} for some in held]
         grads = fmt.round(rng.standard_normal(ELEMENTS))
         for k, some in enumerate(held):

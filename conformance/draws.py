@@ -103,6 +103,6 @@ def _read(text: bytes) -> list[Scenario]:
 def _origin() -> str:
     """All that makes a seed draw what it draws, beside the spec and the settings."""
     here = Path(__file__).parent
-    modules = ("draws", "brinks", "strategies", "scenario", "spec", "expr", "formats")
+    modules = ("draws", "brinks", "lattice", "strategies", "scenario", "spec", "expr", "formats")
     sources = [(here / f"{name}.py").read_text(encoding="utf-8") for name in modules]
     return "\0".join((hypothesis.__version__, *sources))

@@ -9,12 +9,12 @@ import numpy as np
 
 from . import expr
 from .formats import FORMATS
-from .lockstep import Judged, blocks, failing, initial_state, judge, position, program_of, worst
+from .lockstep import Judged, blocks, failing, judge, position, program_of, worst
 from .oracle import exact
 from .oracle.judge import compare, outcomes
 from .oracle.scalars import Profile
 from .scenario import SetHyper, Step
-from .spec import Spec, equations_of, program, states_of
+from .spec import Spec, equations_of, initial_state, program, states_of
 from .trace import Trace
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from .formats import FORMATS
 from .interpreter import Interpreted, machine
 from .lattice import Variant
-from .lockstep import Block, blocks, initial_state, program_of
+from .lockstep import Block, blocks, program_of
 from .oracle.judge import outcomes
 from .oracle.scalars import Profile
-from .spec import Spec, states_of
+from .spec import Spec, initial_state, states_of
 from .trace import Trace, run
 
 

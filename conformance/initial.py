@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from .formats import FORMATS, Format
 from .lattice import lattice
-from .lockstep import blocks, compared, first_steps, initial_state, program_of
+from .lockstep import blocks, compared, first_steps, program_of
 from .oracle.judge import Steps, outcomes
 from .oracle.majorant import Floats
 from .oracle.scalars import Profile
-from .spec import Axis, Program, Spec, states_of
+from .spec import Axis, Program, Spec, initial_state, states_of
 from .trace import Trace
 
 TRACES = 6  # looked at, at the most

@@ -32,3 +32,22 @@ def lattice(spec: Spec, numbers: Iterable[str] = ()) -> list[Variant]:
         except SpecError:
             continue
     return sorted(found, key=len)
+
+
+def deviations(spec: Spec) -> list[dict[str, str]]:
+    """The default and every single deviation from it, with what each needs."""
+    found: list[dict[str, str]] = [{}]
+    for axis in spec.axes.values():
+        values = [v for v in axis.choices if v != axis.default]
+        if axis.number is not None:
+            values += NUMBERS
+        for value in values:
+            wanted = {axis.name: value}
+            for other, allowed in spec.choice(axis.name, value).needs.items():
+                if spec.axes[other].default not in allowed:
+                    wanted[other] = allowed[0]
+            try:
+                found.append(spec.variant(wanted))
+            except SpecError:
+                continue
+    return found

@@ -18,7 +18,7 @@ from .implementation import Floats
 from .oracle.free import free_running
 from .oracle.judge import Judgement, Steps, compare, outcomes
 from .oracle.scalars import Profile
-from .spec import Program, Spec, all_conditions, program, states_of
+from .spec import Program, Spec, all_conditions, initial_state, program, states_of
 from .trace import Row, Trace
 
 
@@ -140,14 +140,6 @@ def first_steps(trace: Trace, unseen: Iterable[str]) -> Trace:
 def _stacked(params: list[list[Floats]]) -> Floats:
     """Rows of each parameter, one below the other; the parameters side by side."""
     return np.concatenate([np.stack(rows) for rows in params], axis=1)
-
-
-def initial_state(text: str, scalars: Mapping[str, float]) -> float:
-    """An initial value: a number or the name of a hyperparameter."""
-    try:
-        return float(text)
-    except ValueError:
-        return float(scalars[text])
 
 
 def judge(

@@ -21,12 +21,10 @@ import numpy as np
 
 from .draws import drawn
 from .equivalence import reason
-from .errors import SpecError
 from .formats import FORMATS
 from .identify import own_profiles
 from .implementation import Implementation
 from .interpreter import Interpreted, Machine, machine
-from .lattice import NUMBERS
 from .lockstep import Judged, judge
 from .mutants import OPERATORS, Mutant, mutants
 from .oracle.scalars import Profile
@@ -170,25 +168,6 @@ class Trial:
 
     def fates(self) -> list[tuple[Mutant, Fate]]:
         return [(m, self.fate(m)) for m in mutants(self.original)]
-
-
-def deviations(spec: Spec) -> list[dict[str, str]]:
-    """The default and every single deviation from it, with what each needs."""
-    found: list[dict[str, str]] = [{}]
-    for axis in spec.axes.values():
-        values = [v for v in axis.choices if v != axis.default]
-        if axis.number is not None:
-            values += NUMBERS
-        for value in values:
-            wanted = {axis.name: value}
-            for other, allowed in spec.choice(axis.name, value).needs.items():
-                if spec.axes[other].default not in allowed:
-                    wanted[other] = allowed[0]
-            try:
-                found.append(spec.variant(wanted))
-            except SpecError:
-                continue
-    return found
 
 
 Row = dict[str, Any]

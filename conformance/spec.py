@@ -230,6 +230,14 @@ def all_conditions(spec: Spec) -> tuple[str, ...]:
     return tuple(found)
 
 
+def initial_state(text: str, scalars: Mapping[str, float]) -> float:
+    """An initial value: a number or the name of a hyperparameter."""
+    try:
+        return float(text)
+    except ValueError:
+        return float(scalars[text])
+
+
 def program(spec: Spec, variant: Variant, hypers: Hypers, t: int) -> Program:
     """The straight-line program that step ``t`` (from 1) with these hyperparameters runs.
 

@@ -14,9 +14,10 @@ import click
 from .detect import thresholds
 from .errors import RequestError
 from .formats import EXTENDED, FORMATS, format_named
+from .lattice import deviations
 from .mutants import OPERATORS
 from .options import output_files, parse_variant, trial
-from .power import Drawing, Row, deviations, report
+from .power import Drawing, Row, report
 from .printing import say
 from .record import command_line, environment, write
 from .spec_file import bundled, load

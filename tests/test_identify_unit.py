@@ -16,11 +16,10 @@ from optconform.formula import Formulas
 from optconform.identify import identify
 from optconform.implementation import resolve
 from optconform.lattice import lattice
-from optconform.lockstep import initial_state
 from optconform.oracle.judge import Steps, outcomes
 from optconform.oracle.scalars import PROFILES, Profile
 from optconform.scenario import Group, Param, Recipe, Scenario, SetHyper, Step
-from optconform.spec import Spec, Value, program, states_of
+from optconform.spec import Spec, Value, initial_state, program, states_of
 from optconform.spec_file import load
 from optconform.trace import Row, Trace, run
 

@@ -16,8 +16,9 @@ from optconform.detect import smallest, thresholds
 from optconform.equivalence import cases, proof, reason
 from optconform.formats import FORMATS
 from optconform.interpreter import Interpreted, machine
+from optconform.lattice import deviations
 from optconform.mutants import OPERATORS, Mutant, mutants
-from optconform.power import Drawing, Look, Trial, deviations
+from optconform.power import Drawing, Look, Trial
 from optconform.scenario import Group, Param, Recipe, Scenario, Step
 from optconform.spec import Variant
 from optconform.spec_file import bundled, load

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from ..formats import EXTENDED, FORMATS
 from ..interpreter import machine
-from ..lockstep import initial_state
 from ..oracle import exact
 from ..oracle.bound import Outcome
 from ..oracle.free import free_running
 from ..oracle.scalars import Profile
-from ..spec import HyperSpec, Value, program, states_of
+from ..spec import HyperSpec, Value, initial_state, program, states_of
 from .coincide import STEADY_LR, Coincidences
 from .march import march
 from .pair import Pair, Side

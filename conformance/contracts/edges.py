@@ -88,12 +88,13 @@ def nonfinite(bench: Bench) -> Breach | None:
     if not bench.right(whole):
         return None
     for value in (math.nan, math.inf):
-        if not _said(bench, whole, value):
+        said, plain = _said(bench, whole, value), whole
+        if not said:
             continue
-        plain = alone if _said(bench, alone, value) else whole
+        if short := _said(bench, alone, value):
+            said, plain = short, alone
         _, (g, k, i) = HURT
         where = f"element {i} of parameter {k} of group {g}"
-        said = _said(bench, plain, value)
         return Breach(
             f"with {value} as the gradient of {where} in step {HURT[0] + 1}, {said}",
             {f"with {value}": _hurt(plain, value), "without": plain},
